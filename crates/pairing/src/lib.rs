@@ -1,0 +1,1 @@
+//! How two devices meet: links, codes, the Noise handshake, comparison pictures, remembered devices.

@@ -1,0 +1,1 @@
+//! Wire types, limits and framing shared by every part of Lanyard.

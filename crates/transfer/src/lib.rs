@@ -1,0 +1,1 @@
+//! Sender and receiver of files as state machines.

@@ -1,0 +1,1 @@
+//! Self-hosted STUN/TURN, signaling and web app in one process.

@@ -1,0 +1,1 @@
+//! Namespaces, processes and browsers for the tests.

@@ -1,0 +1,3 @@
+//! The commands that build, run, check and measure Lanyard.
+
+fn main() {}
