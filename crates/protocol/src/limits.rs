@@ -1,0 +1,19 @@
+//! Bounds that both ends must know. What only a server enforces stands in its own configuration.
+
+/// Bytes of one WebSocket message on `/v1/ws`, either way.
+pub const SIGNALING_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Bytes of one opaque body carried by the server, before base64url. Leaves room for the envelope.
+pub const BODY_BYTES: usize = 40 * 1024;
+
+/// Bytes of a device's name in UTF-8.
+pub const DEVICE_NAME_BYTES: usize = 64;
+
+/// Devices in one nearby list.
+pub const NEARBY_DEVICES: usize = 256;
+
+/// Bytes of one message on the control channel.
+pub const CONTROL_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a text message from person to person, in UTF-8. Longer texts go as a file.
+pub const TEXT_BYTES: usize = 48 * 1024;

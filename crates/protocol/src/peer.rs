@@ -1,0 +1,95 @@
+//! Device ↔ device through the mailbox, sealed: everything needed to open a link, and nothing else.
+//!
+//! Each message is JSON, sealed by the pairing session and carried as a [`crate::signaling::Body`].
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::signaling::{ListedDevice, Platform};
+use crate::{DecodeError, DeviceId, limits};
+
+/// Who a device says it is; exchanged inside the handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Profile {
+    /// Chosen by its owner: hostile text of 1 to [`limits::DEVICE_NAME_BYTES`] bytes.
+    pub name: String,
+    /// What to draw.
+    pub platform: Platform,
+    /// What it can do beyond this version's minimum; unknown words are ignored.
+    #[serde(default)]
+    pub caps: Vec<String>,
+}
+
+/// What two devices say to each other before a link is open, and beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[ts(export)]
+pub enum PeerMessage {
+    /// Part of opening or repairing a WebRTC link (RFC 9429, RFC 8838).
+    Signal {
+        /// Which attempt it belongs to; counted from 1 by the offerer, so that a late message harms nothing.
+        attempt: u32,
+        /// What it says.
+        signal: Signal,
+    },
+    /// The answerer asks the offerer for a new attempt, because its link is lost.
+    Reconnect,
+    /// This device's id at the server both are connected to, so that it can be listed and rung.
+    Here {
+        /// From `welcome`.
+        device: DeviceId,
+    },
+    /// An agent tells a page that came by its link who else is near. Replaces the last list.
+    Nearby {
+        /// Without the receiver itself.
+        devices: Vec<ListedDevice>,
+    },
+    /// The device goes away on purpose; nothing more will come.
+    Bye,
+}
+
+/// Session descriptions and candidates, as `RTCPeerConnection` takes and gives them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[ts(export)]
+pub enum Signal {
+    /// The offerer's description.
+    Offer {
+        /// SDP (RFC 8866).
+        sdp: String,
+    },
+    /// The answerer's description.
+    Answer {
+        /// SDP (RFC 8866).
+        sdp: String,
+    },
+    /// One candidate (RFC 8839 §5.1).
+    Candidate {
+        /// `candidate:…`
+        candidate: String,
+        /// Media section by id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        sdp_mid: Option<String>,
+        /// Media section by position.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        sdp_m_line_index: Option<u16>,
+    },
+    /// No more candidates of this attempt.
+    EndOfCandidates,
+}
+
+impl PeerMessage {
+    /// Reads an unsealed message.
+    ///
+    /// # Errors
+    /// Too long, not JSON, or not a message of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > limits::BODY_BYTES {
+            return Err(DecodeError::TooLong { len: bytes.len(), limit: limits::BODY_BYTES });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
