@@ -1,0 +1,29 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { svelteTesting } from '@testing-library/svelte/vite';
+import { defineConfig } from 'vitest/config';
+
+/**
+ * The page is served by the relay and by every agent under `Content-Security-Policy: script-src 'self'`: nothing here
+ * may end up inline, and nothing may come from another origin.
+ */
+export default defineConfig({
+  base: '/',
+  plugins: [svelte(), svelteTesting()],
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  worker: { format: 'es' },
+  server: {
+    // `npm run dev` beside a running `lanyard up` or `lanyard-relay`.
+    proxy: { '/v1': { target: 'http://127.0.0.1:53380', ws: true } },
+  },
+  test: {
+    include: ['src/**/*.test.ts'],
+    environment: 'node',
+    // A component's test stands beside it and starts with `// @vitest-environment jsdom`.
+    restoreMocks: true,
+  },
+});
