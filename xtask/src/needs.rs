@@ -1,0 +1,130 @@
+//! What must be on the machine, and how it gets there.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::step::{Step, say};
+
+/// A program that the tests run, and Debian's package that has it.
+pub(crate) struct Need {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn need(program: &'static str, package: &'static str) -> Need {
+    Need { program, package }
+}
+
+/// For every test that crosses a network.
+pub(crate) const NETWORK: &[Need] = &[
+    need("ip", "iproute2"),
+    need("nft", "nftables"),
+    need("avahi-browse", "avahi-utils"),
+    need("avahi-daemon", "avahi-daemon"),
+    need("dbus-daemon", "dbus"),
+    need("turnutils_uclient", "coturn"),
+    need("zbarimg", "zbar-tools"),
+    need("unshare", "util-linux"),
+];
+
+/// For the tests with real browsers.
+pub(crate) const BROWSER: &[Need] =
+    &[need("ip", "iproute2"), need("chromium", "chromium"), need("zbarimg", "zbar-tools")];
+
+/// Makes sure that the programs are there: installs their packages as root, names them otherwise.
+///
+/// # Errors
+/// Something is missing and could not be installed.
+pub(crate) fn programs(needs: &[&[Need]]) -> Result<()> {
+    let missing = missing_packages(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() {
+        bail!("these Debian packages are missing:\n    sudo apt-get install {}", missing.join(" "));
+    }
+    Step::new("refresh the package lists", "apt-get", &["update", "-qq"]).run()?;
+    Step::new("install what the tests need", "apt-get", &["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()?;
+    let still = missing_packages(needs);
+    if !still.is_empty() {
+        bail!("still missing after installation: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+/// Makes sure that namespaces can be made.
+///
+/// # Errors
+/// Not root.
+pub(crate) fn namespaces() -> Result<()> {
+    if is_root() {
+        return Ok(());
+    }
+    bail!("the tests make network namespaces, which takes root. Run them as root, or `cargo xtask check` without.")
+}
+
+/// Makes sure that Node.js and npm are there and new enough for Vite.
+///
+/// # Errors
+/// Missing, or too old.
+pub(crate) fn node() -> Result<()> {
+    let version = Command::new("node")
+        .arg("--version")
+        .output()
+        .context("Node.js 20.19 or newer is needed to build the page: install nodejs and npm")?;
+    let text = String::from_utf8_lossy(&version.stdout);
+    let mut numbers = text.trim().trim_start_matches('v').split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if (major, minor) < (20, 19) {
+        bail!("Node.js 20.19 or newer is needed to build the page; this is {}", text.trim());
+    }
+    if !on_path("npm") {
+        bail!("npm is needed to build the page: install it beside Node.js");
+    }
+    Ok(())
+}
+
+fn missing_packages(needs: &[&[Need]]) -> Vec<&'static str> {
+    let mut missing: Vec<_> =
+        needs.iter().copied().flatten().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps daemons and network tools where a user's PATH may not look.
+    let system = ["/usr/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&path).chain(system).any(|dir: std::path::PathBuf| dir.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Installs a package.json's dependencies when the lock file is newer than they are.
+///
+/// # Errors
+/// npm failed.
+pub(crate) fn npm_packages(folder: &str) -> Result<()> {
+    let dir = crate::root().join(folder);
+    let installed = dir.join("node_modules/.package-lock.json");
+    if is_newer(&installed, &dir.join("package-lock.json")) {
+        return Ok(());
+    }
+    say(&format!("── {folder}: dependencies are missing or older than the lock file"));
+    Step::new("install packages", "npm", &["ci", "--no-audit", "--no-fund"]).within(folder).run()
+}
+
+/// Whether `file` exists and was written after `than`.
+pub(crate) fn is_newer(file: &Path, than: &Path) -> bool {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    matches!((time(file), time(than)), (Some(file), Some(than)) if file >= than)
+}

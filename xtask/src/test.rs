@@ -1,0 +1,88 @@
+//! `check`, `test` and `browser`.
+
+use anyhow::{Result, bail};
+
+use crate::counts::Counts;
+use crate::needs;
+use crate::step::{Step, say};
+use crate::{bindings, cores, licences, web};
+
+/// Everything that can be said without running the programs.
+///
+/// # Errors
+/// The first check that failed.
+pub(crate) fn check() -> Result<()> {
+    static_checks()?;
+    unit_tests_of_the_page().map(|_| ())
+}
+
+/// Installs what is missing, then runs every check and every test.
+///
+/// # Errors
+/// The first step that failed.
+pub(crate) fn everything() -> Result<()> {
+    needs::namespaces()?;
+    needs::programs(&[needs::NETWORK, needs::BROWSER])?;
+    static_checks()?;
+    let mut counts = unit_tests_of_the_page()?;
+    // The programs that tests run come first, so that no test pays for building them.
+    Step::new("build the programs", "cargo", &["build", "--locked", "--workspace"]).run()?;
+    let rust =
+        Step::new("Rust tests", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]).run_and_read()?;
+    counts += Counts::read(&rust);
+    counts += browser(&[])?;
+    say(&format!("tests: {counts}"));
+    Ok(())
+}
+
+/// The tests with real browsers in namespaces.
+///
+/// # Errors
+/// A test failed, or something it needs is missing.
+pub(crate) fn browser(args: &[String]) -> Result<Counts> {
+    needs::namespaces()?;
+    needs::programs(&[needs::BROWSER])?;
+    needs::node()?;
+    web::build_if_stale()?;
+    needs::npm_packages("tests/browser")?;
+    let packages = ["--package", "lanyard", "--package", "lanyard-relay", "--package", "lanyard-tests"];
+    Step::new("build the programs", "cargo", &["build", "--locked"]).args(&packages).run()?;
+    let target = crate::target_dir().display().to_string();
+    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
+        .args(args)
+        .within("tests/browser")
+        .env("LANYARD_BIN_DIR", &format!("{target}/debug"))
+        .run_and_read()?;
+    let counts = Counts::read(&output);
+    if counts.passed == 0 {
+        bail!("no browser test ran");
+    }
+    Ok(counts)
+}
+
+fn static_checks() -> Result<()> {
+    needs::node()?;
+    Step::new("formatting", "cargo", &["fmt", "--all", "--check"]).run()?;
+    licences::check()?;
+    cores::check()?;
+    web::build_if_stale()?;
+    Step::new("lints", "cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .run()?;
+    Step::new("documentation", "cargo", &["doc", "--locked", "--workspace", "--no-deps", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    bindings::check()?;
+    Step::new("lints of the page", "npm", &["run", "--silent", "lint"]).within("web").run()?;
+    Step::new("types of the page", "npm", &["run", "--silent", "check"]).within("web").run()?;
+    needs::npm_packages("tests/browser")?;
+    Step::new("types of the browser tests", "npm", &["run", "--silent", "check"]).within("tests/browser").run()
+}
+
+fn unit_tests_of_the_page() -> Result<Counts> {
+    let output = Step::new("unit tests of the page", "npm", &["test", "--silent"]).within("web").run_and_read()?;
+    let counts = Counts::read(&output);
+    if counts.passed == 0 {
+        bail!("no unit test of the page ran");
+    }
+    Ok(counts)
+}
