@@ -1,1 +1,6 @@
-//! Namespaces, processes and browsers for the tests.
+//! What the tests of whole programs stand on: networks made of namespaces, and programs run in them.
+//!
+//! Everything here needs root and Linux. Nothing leaves the machine: each lab is a bridge of its own without a way out.
+
+pub mod lan;
+pub mod program;

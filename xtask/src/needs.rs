@@ -21,6 +21,7 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 pub(crate) const NETWORK: &[Need] = &[
     need("ip", "iproute2"),
     need("nft", "nftables"),
+    need("ping", "iputils-ping"),
     need("avahi-browse", "avahi-utils"),
     need("avahi-daemon", "avahi-daemon"),
     need("dbus-daemon", "dbus"),
