@@ -53,11 +53,11 @@ export default ts.config(
   {
     files: ['src/core/**/*.ts'],
     rules: {
-      'no-restricted-imports': forbidUpward('**/ui/**', '**/state/**', 'svelte', 'svelte/*', '*.svelte'),
+      'no-restricted-imports': forbidUpward('**/ui/**', '**/state/**', 'svelte', 'svelte/*'),
       '@typescript-eslint/consistent-type-assertions': ['error', { assertionStyle: 'never' }],
     },
   },
-  { files: ['src/state/**/*.ts'], rules: { 'no-restricted-imports': forbidUpward('**/ui/**', '*.svelte') } },
+  { files: ['src/state/**/*.ts'], rules: { 'no-restricted-imports': forbidUpward('**/ui/**') } },
   {
     files: ['*.js', '*.config.ts'],
     languageOptions: { globals: globals.node },
