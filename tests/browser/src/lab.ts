@@ -1,0 +1,47 @@
+// A local network made of namespaces, for the time of one test.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+import { built } from "./program.ts";
+
+export interface Host {
+  readonly namespace: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+export class Lab {
+  readonly #child: ChildProcess;
+  readonly #hosts: ReadonlyMap<string, Host>;
+
+  private constructor(child: ChildProcess, hosts: ReadonlyMap<string, Host>) {
+    this.#child = child;
+    this.#hosts = hosts;
+  }
+
+  /** Makes a network with a host for each name. It vanishes with this process at the latest. */
+  static async lan(...names: string[]): Promise<Lab> {
+    const child = spawn(built("netlab"), ["lan", ...names], { stdio: ["pipe", "pipe", "inherit"] });
+    if (child.stdout === null) throw new Error("netlab has no output");
+    for await (const line of createInterface({ input: child.stdout })) {
+      const described = JSON.parse(line) as { hosts: Record<string, Host> };
+      return new Lab(child, new Map(Object.entries(described.hosts)));
+    }
+    throw new Error("netlab ended without a network; it needs root");
+  }
+
+  host(name: string): Host {
+    const host = this.#hosts.get(name);
+    if (host === undefined) throw new Error(`no host ${name} on this network`);
+    return host;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    const ended = once(this.#child, "exit");
+    this.#child.stdin?.end();
+    await ended;
+  }
+}

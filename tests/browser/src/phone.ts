@@ -1,0 +1,78 @@
+// A real Chromium on one of the lab's hosts.
+
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { chromium, type BrowserContext, type Page } from "@playwright/test";
+
+import type { Host } from "./lab.ts";
+
+export const PHONE = { width: 390, height: 844 };
+export const DESKTOP = { width: 1280, height: 800 };
+
+export interface Options {
+  readonly viewport?: { width: number; height: number };
+  readonly colorScheme?: "light" | "dark";
+}
+
+export class Phone {
+  readonly context: BrowserContext;
+  readonly page: Page;
+  readonly downloads: string;
+  readonly #dir: string;
+
+  private constructor(context: BrowserContext, page: Page, dir: string) {
+    this.context = context;
+    this.page = page;
+    this.#dir = dir;
+    this.downloads = join(dir, "downloads");
+  }
+
+  static async on(host: Host, { viewport = PHONE, colorScheme = "light" }: Options = {}): Promise<Phone> {
+    const dir = mkdtempSync(join(tmpdir(), "lanyard-phone-"));
+    // Playwright talks to the browser over inherited pipes, which cross namespaces.
+    const start = join(dir, "chromium");
+    writeFileSync(start, `#!/bin/sh\nexec ip netns exec ${host.namespace} chromium "$@"\n`);
+    chmodSync(start, 0o755);
+    const context = await chromium.launchPersistentContext(join(dir, "profile"), {
+      executablePath: start,
+      headless: true,
+      viewport,
+      colorScheme,
+      hasTouch: viewport.width < 860,
+      acceptDownloads: true,
+      downloadsPath: join(dir, "downloads"),
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-precise-memory-info",
+      ],
+    });
+    const page = context.pages()[0] ?? (await context.newPage());
+    page.on("pageerror", (error) => console.error(`page: ${error.stack ?? error.message}`));
+    page.on("console", (message) => {
+      if (message.type() === "error") console.error(`page console: ${message.text()}`);
+    });
+    return new Phone(context, page, dir);
+  }
+
+  /** JavaScript heap in bytes after a collection. */
+  async heapBytes(): Promise<number> {
+    const session = await this.context.newCDPSession(this.page);
+    await session.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    await session.detach();
+    return usedSize;
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
