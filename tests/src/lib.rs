@@ -2,5 +2,6 @@
 //!
 //! Everything here needs root and Linux. Nothing leaves the machine: each lab is a bridge of its own without a way out.
 
+pub mod avahi;
 pub mod lan;
 pub mod program;
