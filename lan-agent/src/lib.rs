@@ -1,0 +1,3 @@
+//! What the `lanyard` agent is made of.
+
+pub mod peer_link;
