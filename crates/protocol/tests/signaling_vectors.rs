@@ -1,0 +1,93 @@
+//! The shared signaling vectors, as `web/src/core/protocol/vectors.test.ts` reads them too.
+
+use lanyard_protocol::signaling::{ClientMessage, ServerMessage};
+use lanyard_protocol::{DecodeError, PROTOCOL_VERSION, TooOld, check_version, limits};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Vectors {
+    protocol_version: u32,
+    versions: Vec<Version>,
+    limits: Value,
+    client: Direction,
+    server: Direction,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    theirs: u32,
+    too_old: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Direction {
+    valid: Vec<Valid>,
+    invalid: Vec<Invalid>,
+}
+
+#[derive(Deserialize)]
+struct Valid {
+    name: String,
+    text: String,
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct Invalid {
+    name: String,
+    text: String,
+    pad_to_bytes: Option<usize>,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../vectors/signaling.json")).expect("the vectors are well-formed")
+}
+
+fn check<T: Serialize>(direction: &Direction, decode: impl Fn(&str) -> Result<T, DecodeError>) {
+    for Valid { name, text, value } in &direction.valid {
+        let message = decode(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(&serde_json::to_value(&message).expect("messages serialise"), value, "{name}");
+    }
+    for Invalid { name, text, pad_to_bytes } in &direction.invalid {
+        let padding = pad_to_bytes.unwrap_or(0).saturating_sub(text.len());
+        let text = text.clone() + &" ".repeat(padding);
+        assert!(decode(&text).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn client_messages_are_read_and_refused_as_the_vectors_say() {
+    check(&vectors().client, ClientMessage::decode);
+}
+
+#[test]
+fn server_messages_are_read_and_refused_as_the_vectors_say() {
+    check(&vectors().server, ServerMessage::decode);
+}
+
+#[test]
+fn limits_are_those_of_the_vectors() {
+    let ours = json!({
+        "signaling_message_bytes": limits::SIGNALING_MESSAGE_BYTES,
+        "body_bytes": limits::BODY_BYTES,
+        "device_name_bytes": limits::DEVICE_NAME_BYTES,
+        "nearby_devices": limits::NEARBY_DEVICES,
+        "control_message_bytes": limits::CONTROL_MESSAGE_BYTES,
+        "text_bytes": limits::TEXT_BYTES,
+    });
+    assert_eq!(ours, vectors().limits);
+}
+
+#[test]
+fn versions_are_compared_as_the_vectors_say() {
+    let vectors = vectors();
+    assert_eq!(PROTOCOL_VERSION, vectors.protocol_version);
+    for Version { theirs, too_old } in vectors.versions {
+        let ours = check_version(theirs).err().map(|too_old| match too_old {
+            TooOld::Them => "them",
+            TooOld::Us => "us",
+        });
+        assert_eq!(ours, too_old.as_deref(), "version {theirs}");
+    }
+}

@@ -1,0 +1,60 @@
+/** Device ↔ device through the mailbox, after unsealing: the other device is not trusted to speak correctly. */
+import { DecodeError, Fields, U16, U32, parseJson } from './decode';
+import type { PeerMessage } from './generated/PeerMessage';
+import type { Signal } from './generated/Signal';
+import { BODY_BYTES, NEARBY_DEVICES } from './limits';
+import { decodeListedDevice } from './signaling';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+export function encodePeerMessage(message: PeerMessage): Uint8Array {
+  return encoder.encode(JSON.stringify(message));
+}
+
+/** Reads one unsealed message. Throws `DecodeError`. */
+export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
+  const fields = new Fields(parseBytes(bytes));
+  const type = fields.text('type', 32);
+  switch (type) {
+    case 'signal':
+      return { type, attempt: fields.integer('attempt', U32), signal: decodeSignal(fields.object('signal')) };
+    case 'reconnect':
+    case 'bye':
+      return { type };
+    case 'here':
+      return { type, device: fields.id('device') };
+    case 'nearby':
+      return { type, devices: fields.list('devices', NEARBY_DEVICES, decodeListedDevice) };
+    default:
+      throw new DecodeError('type', 'not a message this version knows');
+  }
+}
+
+function decodeSignal(fields: Fields): Signal {
+  const kind = fields.text('kind', 32);
+  switch (kind) {
+    case 'offer':
+    case 'answer':
+      return { kind, sdp: fields.text('sdp', BODY_BYTES) };
+    case 'candidate': {
+      const signal: Signal = { kind, candidate: fields.text('candidate', BODY_BYTES) };
+      if (fields.has('sdp_mid')) signal.sdp_mid = fields.text('sdp_mid', BODY_BYTES);
+      if (fields.has('sdp_m_line_index')) signal.sdp_m_line_index = fields.integer('sdp_m_line_index', U16);
+      return signal;
+    }
+    case 'end_of_candidates':
+      return { kind };
+    default:
+      throw new DecodeError('signal.kind', 'not a signal this version knows');
+  }
+}
+
+function parseBytes(bytes: Uint8Array): unknown {
+  if (bytes.length > BODY_BYTES) throw new DecodeError('', `longer than ${String(BODY_BYTES)} bytes`);
+  try {
+    return parseJson(utf8.decode(bytes), BODY_BYTES);
+  } catch (error) {
+    throw error instanceof DecodeError ? error : new DecodeError('', 'not UTF-8');
+  }
+}
