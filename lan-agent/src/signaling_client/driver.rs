@@ -1,0 +1,345 @@
+//! The socket's owner: connects, returns to slots, and hands each message to whom it concerns.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use lanyard_protocol::signaling::{
+    Body, ClientMessage, ErrorCode, IceServer, ListedDevice, Platform, ServerMessage, Side,
+};
+use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, PROTOCOL_VERSION, SlotToken, limits};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tracing::{debug, info};
+
+use super::backoff::Backoff;
+use super::{Mailbox, MailboxEvent, MailboxSender, ServerStatus, ServerUrl, SignalingError};
+
+/// How long one address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The server pings every 20 s; a socket without a sound for this long is dead.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// Events that wait in a mailbox. When its holder falls further behind, the mailbox is given up.
+const MAILBOX_EVENTS: usize = 64;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What the handles ask for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Join { mailbox: MailboxId, reply: oneshot::Sender<Result<Mailbox, SignalingError>> },
+    Send { mailbox: MailboxId, to: MemberNumber, body: Body },
+    Leave { mailbox: MailboxId },
+    Dial { device: DeviceId, reply: oneshot::Sender<Result<MailboxId, SignalingError>> },
+    Announce { name: String, platform: Platform, seconds: u32 },
+}
+
+pub(super) struct Driver {
+    urls: Vec<ServerUrl>,
+    commands: mpsc::Receiver<Command>,
+    /// Handed to mailboxes. Weak, so that this task does not keep itself alive.
+    own_commands: mpsc::WeakSender<Command>,
+    status: watch::Sender<ServerStatus>,
+    nearby: watch::Sender<Option<Vec<ListedDevice>>>,
+    rings: mpsc::Sender<MailboxId>,
+    mailboxes: HashMap<MailboxId, Held>,
+    dials: VecDeque<(DeviceId, oneshot::Sender<Result<MailboxId, SignalingError>>)>,
+    announcement: Option<(String, Platform, u32)>,
+}
+
+/// A mailbox that is joined, or about to be.
+struct Held {
+    slot: Option<SlotToken>,
+    joining: Option<oneshot::Sender<Result<Mailbox, SignalingError>>>,
+    ice_servers: watch::Sender<Vec<IceServer>>,
+    events: mpsc::Sender<MailboxEvent>,
+    /// Until the joiner takes it.
+    receiver: Option<mpsc::Receiver<MailboxEvent>>,
+}
+
+/// Why a connected socket is not used any longer.
+enum Ended {
+    /// Connect again.
+    Lost,
+    /// Nobody holds the client any more.
+    NoHandles,
+    /// The versions do not fit.
+    Incompatible { we_are_too_old: bool },
+}
+
+impl Driver {
+    pub(super) fn new(
+        urls: Vec<ServerUrl>,
+        commands: mpsc::Receiver<Command>,
+        own_commands: mpsc::WeakSender<Command>,
+        status: watch::Sender<ServerStatus>,
+        nearby: watch::Sender<Option<Vec<ListedDevice>>>,
+        rings: mpsc::Sender<MailboxId>,
+    ) -> Self {
+        Self {
+            urls,
+            commands,
+            own_commands,
+            status,
+            nearby,
+            rings,
+            mailboxes: HashMap::new(),
+            dials: VecDeque::new(),
+            announcement: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            if self.commands.is_closed() {
+                return;
+            }
+            tokio::time::sleep(backoff.next(rand::random())).await;
+            let Some(socket) = self.connect().await else {
+                self.status.send_replace(ServerStatus::Offline);
+                continue;
+            };
+            match self.serve(socket, &mut backoff).await {
+                Ended::Lost => {
+                    info!("lost the signaling server; connecting again");
+                    self.status.send_replace(ServerStatus::Connecting);
+                    for (_, reply) in self.dials.drain(..) {
+                        let _ = reply.send(Err(SignalingError::NoAnswer));
+                    }
+                }
+                Ended::NoHandles => return,
+                Ended::Incompatible { we_are_too_old } => {
+                    self.status.send_replace(ServerStatus::Incompatible { we_are_too_old });
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Option<Socket> {
+        // `wss://` needs a provider of ciphers for the process; a second call does nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
+            .write_buffer_size(0)
+            .max_message_size(Some(limits::SIGNALING_MESSAGE_BYTES))
+            .max_frame_size(Some(limits::SIGNALING_MESSAGE_BYTES));
+        for url in &self.urls {
+            let connecting = tokio_tungstenite::connect_async_with_config(url.websocket(), Some(config), true);
+            match timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(Ok((socket, _))) => return Some(socket),
+                Ok(Err(error)) => debug!(%url, %error, "cannot reach the signaling server"),
+                Err(_) => debug!(%url, "the signaling server does not answer"),
+            }
+        }
+        None
+    }
+
+    /// Greets the server and serves until the socket ends.
+    async fn serve(&mut self, mut socket: Socket, backoff: &mut Backoff) -> Ended {
+        if say(&mut socket, &ClientMessage::Hello { protocol_version: PROTOCOL_VERSION }).await.is_err() {
+            return Ended::Lost;
+        }
+        let mut welcomed = false;
+        loop {
+            tokio::select! {
+                received = timeout(SILENCE, socket.next()) => {
+                    let text = match received {
+                        Ok(Some(Ok(Message::Text(text)))) => text,
+                        Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+                        Ok(Some(Ok(Message::Binary(_) | Message::Close(_) | Message::Frame(_)) | Err(_)) | None) | Err(_) => {
+                            return Ended::Lost;
+                        }
+                    };
+                    let message = match ServerMessage::decode(&text) {
+                        Ok(message) => message,
+                        // A later server may say more than this version knows.
+                        Err(error) => {
+                            debug!(%error, "did not understand the signaling server");
+                            continue;
+                        }
+                    };
+                    if let ServerMessage::Refused { too_old, .. } = &message {
+                        return Ended::Incompatible { we_are_too_old: *too_old == Side::Client };
+                    }
+                    if let ServerMessage::Welcome { device, time_ms, .. } = &message {
+                        welcomed = true;
+                        backoff.reset();
+                        self.status.send_replace(ServerStatus::Online { device: *device, time_ms: *time_ms });
+                        if self.return_to_slots(&mut socket).await.is_err() {
+                            return Ended::Lost;
+                        }
+                    }
+                    self.handle_message(message);
+                }
+                command = self.commands.recv(), if welcomed => {
+                    let Some(command) = command else {
+                        let _ = socket.close(None).await;
+                        return Ended::NoHandles;
+                    };
+                    if let Some(message) = self.handle_command(command)
+                        && say(&mut socket, &message).await.is_err()
+                    {
+                        return Ended::Lost;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn return_to_slots(&mut self, socket: &mut Socket) -> Result<(), tungstenite::Error> {
+        for (mailbox, held) in &self.mailboxes {
+            say(socket, &ClientMessage::Join { mailbox: *mailbox, slot: held.slot }).await?;
+        }
+        if let Some((name, platform, seconds)) = self.announcement.clone() {
+            say(socket, &ClientMessage::Announce { name, platform, seconds }).await?;
+        }
+        Ok(())
+    }
+
+    /// What to tell the server, if anything.
+    fn handle_command(&mut self, command: Command) -> Option<ClientMessage> {
+        match command {
+            Command::Join { mailbox, reply } => {
+                if self.mailboxes.contains_key(&mailbox) {
+                    // Two holders of one side would each see half of what comes.
+                    let _ = reply.send(Err(SignalingError::Crowded));
+                    return None;
+                }
+                let (events, receiver) = mpsc::channel(MAILBOX_EVENTS);
+                let (ice_servers, _) = watch::channel(Vec::new());
+                let held = Held { slot: None, joining: Some(reply), ice_servers, events, receiver: Some(receiver) };
+                self.mailboxes.insert(mailbox, held);
+                Some(ClientMessage::Join { mailbox, slot: None })
+            }
+            Command::Send { mailbox, to, body } => {
+                self.mailboxes.contains_key(&mailbox).then_some(ClientMessage::Send { mailbox, to, body })
+            }
+            Command::Leave { mailbox } => self.mailboxes.remove(&mailbox).map(|_| ClientMessage::Leave { mailbox }),
+            Command::Dial { device, reply } => {
+                self.dials.push_back((device, reply));
+                Some(ClientMessage::Dial { device })
+            }
+            Command::Announce { name, platform, seconds } => {
+                self.announcement = (seconds > 0).then(|| (name.clone(), platform, seconds));
+                Some(ClientMessage::Announce { name, platform, seconds })
+            }
+        }
+    }
+
+    fn handle_message(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Joined { mailbox, member, others, slot, ice_servers } => {
+                self.handle_joined(mailbox, member, others, slot, ice_servers);
+            }
+            ServerMessage::Presence { mailbox, member, state } => {
+                self.pass_on(mailbox, MailboxEvent::Presence { member, state });
+            }
+            ServerMessage::Message { mailbox, from, body } => {
+                self.pass_on(mailbox, MailboxEvent::Message { from, body })
+            }
+            ServerMessage::Crowded { mailbox } => {
+                self.end(mailbox, MailboxEvent::Crowded, SignalingError::Crowded);
+            }
+            ServerMessage::IceServers { mailbox, ice_servers } => {
+                if let Some(held) = self.mailboxes.get(&mailbox) {
+                    held.ice_servers.send_replace(ice_servers);
+                }
+            }
+            ServerMessage::Nearby { devices } => {
+                let mut devices = devices;
+                devices.truncate(limits::NEARBY_DEVICES);
+                self.nearby.send_replace(Some(devices));
+            }
+            ServerMessage::Dialed { device, mailbox } => self.answer_dial(device, Ok(mailbox)),
+            ServerMessage::Ring { mailbox } => {
+                if self.rings.try_send(mailbox).is_err() {
+                    debug!("did not take a call: too many wait, or nobody listens");
+                }
+            }
+            ServerMessage::Error { code, message, mailbox } => self.handle_error(code, message, mailbox),
+            // Spoken codes are not asked for by this client.
+            ServerMessage::Allocated { .. } | ServerMessage::Claimed { .. } => {}
+            // Read by `serve`; a second one changes nothing.
+            ServerMessage::Welcome { .. } | ServerMessage::Refused { .. } => {}
+        }
+    }
+
+    fn handle_joined(
+        &mut self,
+        mailbox: MailboxId,
+        member: MemberNumber,
+        others: Vec<MemberNumber>,
+        slot: SlotToken,
+        ice_servers: Vec<IceServer>,
+    ) {
+        let Some(held) = self.mailboxes.get_mut(&mailbox) else { return };
+        held.slot = Some(slot);
+        held.ice_servers.send_replace(ice_servers);
+        let (Some(reply), Some(events)) = (held.joining.take(), held.receiver.take()) else { return };
+        let Some(commands) = self.own_commands.upgrade() else { return };
+        let sender = MailboxSender { id: mailbox, commands };
+        let ice_servers = held.ice_servers.subscribe();
+        // A joiner that stopped waiting drops the mailbox, and with it leaves.
+        let _ = reply.send(Ok(Mailbox { sender, member, others, ice_servers, events }));
+    }
+
+    fn handle_error(&mut self, code: ErrorCode, message: String, mailbox: Option<MailboxId>) {
+        debug!(?code, %message, "the signaling server said no");
+        match (code, mailbox) {
+            (ErrorCode::QueueFull | ErrorCode::RateLimited, Some(mailbox))
+                if self.mailboxes.get(&mailbox).is_some_and(|held| held.joining.is_none()) =>
+            {
+                self.pass_on(mailbox, MailboxEvent::NotCarried);
+            }
+            (_, Some(mailbox)) => self.end(mailbox, MailboxEvent::Gone, SignalingError::Refused { code, message }),
+            (_, None) => {
+                // Answers to calls come in the order of the calls.
+                if let Some((device, _)) = self.dials.front() {
+                    self.answer_dial(*device, Err(SignalingError::Refused { code, message }));
+                }
+            }
+        }
+    }
+
+    fn answer_dial(&mut self, device: DeviceId, answer: Result<MailboxId, SignalingError>) {
+        if let Some(at) = self.dials.iter().position(|(asked, _)| *asked == device)
+            && let Some((_, reply)) = self.dials.remove(at)
+        {
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn pass_on(&mut self, mailbox: MailboxId, event: MailboxEvent) {
+        let Some(held) = self.mailboxes.get(&mailbox) else { return };
+        if held.events.try_send(event).is_err() {
+            debug!(?mailbox, "gave up a mailbox whose holder does not read");
+            self.mailboxes.remove(&mailbox);
+        }
+    }
+
+    fn end(&mut self, mailbox: MailboxId, event: MailboxEvent, error: SignalingError) {
+        let Some(held) = self.mailboxes.remove(&mailbox) else { return };
+        match held.joining {
+            Some(reply) => {
+                let _ = reply.send(Err(error));
+            }
+            // With a full queue its holder sees the end of the queue instead.
+            None => {
+                let _ = held.events.try_send(event);
+            }
+        }
+    }
+}
+
+async fn say(socket: &mut Socket, message: &ClientMessage) -> Result<(), tungstenite::Error> {
+    // Every message has a JSON form: they are strings, numbers and lists.
+    let text = serde_json::to_string(message).unwrap_or_default();
+    socket.send(Message::text(text)).await
+}
