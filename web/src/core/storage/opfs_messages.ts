@@ -1,0 +1,23 @@
+/** What the page and its storage worker say to each other. Both are ours, so nothing here is decoded. */
+import type { SinkFailure } from './sink';
+
+export type OpfsTask =
+  | { op: 'open'; transfer: string; file: number; sizeBytes: number }
+  | { op: 'write'; transfer: string; file: number; offset: number; bytes: Uint8Array<ArrayBuffer> }
+  | { op: 'sync'; transfer: string; files: readonly number[] }
+  | { op: 'place'; transfer: string; file: number; sizeBytes: number }
+  | { op: 'discard'; transfer: string; files: readonly number[] }
+  | { op: 'forget'; transfer: string };
+
+export interface OpfsRequest {
+  id: number;
+  task: OpfsTask;
+}
+
+export interface OpfsReply {
+  id: number;
+  failure: SinkFailure | null;
+}
+
+/** The folder of the origin's private file system that is ours. */
+export const OPFS_FOLDER = 'lanyard-received';
