@@ -157,22 +157,49 @@ fn split_words(letters: &str) -> Option<[&'static str; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::rand_core::SeedableRng;
+    use serde_json::Value;
+
     use super::*;
 
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../vectors/codes.json")).unwrap()
+    }
+
     #[test]
-    fn letters_that_can_be_cut_in_two_ways_are_one_password() {
-        let one = Code::parse("4821-can-alarm").ok().map(|code| code.password().to_string());
-        let other = Code::parse("4821 canal arm").ok().map(|code| code.password().to_string());
-        assert_eq!(one.as_deref(), Some("canalarm"));
-        assert_eq!(one, other);
+    fn every_valid_code_is_read_the_same_however_it_is_typed() {
+        for case in vectors()["valid"].as_array().unwrap() {
+            let code = Code::parse(case["text"].as_str().unwrap()).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(code.nameplate(), case["nameplate"]);
+            // Where letters in a row can be cut in two ways, both are one password.
+            assert_eq!(*code.password(), case["letters"]);
+            assert_eq!(*code.to_text(), case["shown"]);
+        }
+    }
+
+    #[test]
+    fn every_invalid_code_is_refused_with_its_reason() {
+        for case in vectors()["invalid"].as_array().unwrap() {
+            let error = Code::parse(case["text"].as_str().unwrap()).err().map(|error| error.name());
+            assert_eq!(error, case["error"].as_str(), "{case}");
+        }
     }
 
     #[test]
     fn completion_grows_only_the_last_word() {
-        assert_eq!(Code::complete("4821-pian"), ["4821-piano"]);
-        assert_eq!(Code::complete("4821-piano-TIG"), ["4821-piano-tiger"]);
-        assert_eq!(Code::complete("4821 piano t").len(), 8);
-        assert!(Code::complete("pian").is_empty());
-        assert!(Code::complete("4821-").is_empty());
+        for case in vectors()["completions"].as_array().unwrap() {
+            assert_eq!(Value::from(Code::complete(case["text"].as_str().unwrap())), case["whole"], "{case}");
+        }
+    }
+
+    #[test]
+    fn generated_code_reads_back() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
+        for _ in 0..100 {
+            let code = Code::generate("4821", &mut rng).unwrap();
+            let read = Code::parse(&code.to_text()).unwrap();
+            assert_eq!((read.nameplate(), read.password()), (code.nameplate(), code.password()));
+        }
+        assert_eq!(Code::generate("48", &mut rng).err(), Some(CodeError::NoNumber));
     }
 }

@@ -181,3 +181,54 @@ fn checked_base(base: &str) -> Result<String, LinkError> {
     let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
     Ok(format!("{scheme}://{authority}/{path}{slash}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{Hour, PublicKey, RememberedDevice};
+
+    fn hex<const N: usize>(value: &Value) -> [u8; N] {
+        HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn derived_values_are_those_of_an_independent_blake3() {
+        let cases: Value = serde_json::from_str(include_str!("../vectors/derivations.json")).unwrap();
+        for case in cases.as_array().unwrap() {
+            let secret = LinkSecret::from_bytes(hex(&case["link_secret"]));
+            assert_eq!(secret.mailbox().to_string(), case["link_mailbox"].as_str().unwrap());
+            assert_eq!(*secret.psk(), hex(&case["link_psk"]));
+            let key = PublicKey(hex(&case["public_key"]));
+            assert_eq!(key.fingerprint().0, hex(&case["fingerprint"]));
+            let device = RememberedDevice::new(key, Zeroizing::new(hex(&case["secret"])));
+            let mailboxes = device.mailboxes(Hour(case["hour"].as_u64().unwrap()));
+            assert_eq!(Value::from(mailboxes.map(|id| id.to_string()).to_vec()), case["mailboxes"]);
+        }
+    }
+
+    #[test]
+    fn every_valid_link_is_read_and_written_the_same() {
+        let cases: Value = serde_json::from_str(include_str!("../vectors/links.json")).unwrap();
+        for case in cases["valid"].as_array().unwrap() {
+            let link = Link::parse(case["text"].as_str().unwrap()).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(link.base(), case["base"]);
+            assert_eq!(*link.secret().0, hex(&case["secret"]));
+            assert_eq!(link.shower().0, hex(&case["shower"]));
+            assert_eq!(*link.to_url(), case["url"]);
+        }
+    }
+
+    #[test]
+    fn every_invalid_link_is_refused_with_its_reason() {
+        let cases: Value = serde_json::from_str(include_str!("../vectors/links.json")).unwrap();
+        for case in cases["invalid"].as_array().unwrap() {
+            let error = Link::parse(case["text"].as_str().unwrap()).err().map(|error| error.name());
+            assert_eq!(error, case["error"].as_str(), "{case}");
+        }
+        let long = format!("https://{}/#1.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw", "x".repeat(460));
+        assert_eq!(Link::parse(&long).err(), Some(LinkError::TooLong { len: long.len() }));
+    }
+}

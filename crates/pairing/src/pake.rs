@@ -79,3 +79,46 @@ impl RngCore for OneScalar {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../vectors/spake2.json")).unwrap()
+    }
+
+    fn hex(value: &Value) -> Vec<u8> {
+        HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn side(role: Role, case: &Value, code: &str, scalar: &str) -> Pake {
+        let scalar = hex(&case[scalar]).try_into().unwrap();
+        Pake::new(role, &Code::parse(case[code].as_str().unwrap()).unwrap(), Zeroizing::new(scalar))
+    }
+
+    #[test]
+    fn both_sides_agree_with_the_python_implementation() {
+        for case in vectors()["exchanges"].as_array().unwrap() {
+            let a = side(Role::Responder, case, "shown", "scalar_a");
+            let b = side(Role::Initiator, case, "typed", "scalar_b");
+            let (element_a, element_b) = (*a.element(), *b.element());
+            assert_eq!(element_a[..], hex(&case["element_a"]));
+            assert_eq!(element_b[..], hex(&case["element_b"]));
+            assert_eq!(a.finish(&element_b).unwrap()[..], hex(&case["key_a"]));
+            assert_eq!(b.finish(&element_a).unwrap()[..], hex(&case["key_b"]));
+        }
+    }
+
+    #[test]
+    fn elements_that_are_no_honest_side_b_are_refused() {
+        let vectors = vectors();
+        for refused in vectors["refused_from_b"].as_array().unwrap() {
+            let a = side(Role::Responder, &vectors["exchanges"][0], "shown", "scalar_a");
+            assert!(a.finish(&hex(&refused["element"])).is_err(), "{}", refused["why"]);
+        }
+    }
+}

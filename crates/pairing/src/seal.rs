@@ -141,7 +141,7 @@ impl OpenError {
     }
 }
 
-/// Noise §11.3 and §5.1, `REKEY(k)`: the first 32 bytes of zeros encrypted under the nonce 2⁶⁴ − 1.
+/// Noise §4.2, `REKEY(k)`: the first 32 bytes of zeros encrypted under the nonce 2⁶⁴ − 1.
 fn rekeyed(cipher: &ChaCha20Poly1305) -> ChaCha20Poly1305 {
     let encrypted = cipher.encrypt(&nonce(u64::MAX), [0_u8; 32].as_slice());
     let encrypted = Zeroizing::new(encrypted.expect("32 bytes are within the limit of the cipher"));
