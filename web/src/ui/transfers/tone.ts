@@ -1,0 +1,23 @@
+import type { TransferState } from '../../state/model';
+
+/** How a state is coloured; words and icons say the same. */
+export type Tone = 'moving' | 'still' | 'broken' | 'good' | 'bad';
+
+export function toneOf(state: TransferState): Tone {
+  switch (state.kind) {
+    case 'moving':
+      return 'moving';
+    case 'waiting':
+    case 'paused':
+    case 'declined':
+    case 'cancelled':
+      return 'still';
+    case 'interrupted':
+      return 'broken';
+    case 'done':
+      return 'good';
+    case 'partly_done':
+    case 'failed':
+      return 'bad';
+  }
+}

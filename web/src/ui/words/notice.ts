@@ -1,0 +1,65 @@
+import { locale, t } from '../../i18n/messages.svelte';
+import type { Notice } from '../../state/model';
+import { isolated, visibleText } from '../format/visible_text';
+import { formatBytes } from '../format/units';
+import { failureSentence } from './device';
+import { transferFailure } from './transfer';
+
+/** What a notice says. */
+export function noticeSentence(notice: Notice): string {
+  switch (notice.kind) {
+    case 'device_connected':
+      return t('notice.device_connected', { name: safe(notice.name) });
+    case 'device_away':
+      return t('notice.device_away', { name: safe(notice.name) });
+    case 'text_received':
+      return t('notice.text_received', { name: safe(notice.name) });
+    case 'offer_declined':
+      return t('notice.offer_declined', { name: safe(notice.name) });
+    case 'transfer_done':
+      return t(notice.direction === 'send' ? 'notice.sent' : 'notice.received', { title: safe(notice.title), n: notice.fileCount });
+    case 'transfer_cancelled':
+      return t(notice.by === 'us' ? 'notice.cancelled.us' : 'notice.cancelled.them', { title: safe(notice.title) });
+    case 'transfer_failed':
+      return t('notice.failed', { title: safe(notice.title), why: t(transferFailure[notice.failure]) });
+    case 'meeting_failed':
+      return notice.name === null
+        ? t(failureSentence[notice.failure])
+        : t('notice.meeting_failed', { name: safe(notice.name), why: t(failureSentence[notice.failure]) });
+    case 'text_too_long':
+      return t('notice.text_too_long', { limit: formatBytes(notice.limitBytes, locale()) });
+    case 'nothing_to_send':
+      return t('notice.nothing_to_send');
+    case 'busy':
+      return t('notice.busy');
+  }
+}
+
+/** How loud a notice is. */
+export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
+  switch (notice.kind) {
+    case 'transfer_done':
+      return 'good';
+    case 'device_away':
+      return 'warn';
+    case 'transfer_failed':
+    case 'meeting_failed':
+    case 'text_too_long':
+      return 'bad';
+    case 'device_connected':
+    case 'text_received':
+    case 'offer_declined':
+    case 'transfer_cancelled':
+    case 'nothing_to_send':
+    case 'busy':
+      return 'plain';
+  }
+}
+
+const TITLE_MAX = 60;
+
+/** A long name would push the rest of the sentence away. */
+function safe(text: string): string {
+  const shown = visibleText(text);
+  return isolated(shown.length > TITLE_MAX ? `${shown.slice(0, TITLE_MAX / 2)}…${shown.slice(-TITLE_MAX / 3)}` : shown);
+}
