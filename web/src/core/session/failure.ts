@@ -1,0 +1,88 @@
+/** Why a meeting ended before the two had met. */
+import type { AbortReason, PairingError } from '../pairing';
+
+export type MeetingFailure =
+  /** A code was mistyped, or somebody else tried it: it is burnt. */
+  | 'wrong_code'
+  /** A link or code was used, is too old or was never there. */
+  | 'code_gone'
+  /** A third device joined: both stopped. */
+  | 'crowded'
+  /** The key is not the one that the link or the memory names. */
+  | 'wrong_key'
+  /** The pictures were not the same. */
+  | 'pictures_differ'
+  | 'declined'
+  | 'no_answer'
+  | 'not_there'
+  | 'not_a_link'
+  /** The link belongs to another server: open it in the browser instead. */
+  | 'other_server'
+  /** The other device speaks another version. */
+  | 'version'
+  | 'server_full'
+  /** The connection does not end at the device that was met. */
+  | 'bind_failed'
+  | 'protocol';
+
+/** What a person is told of a failed handshake. */
+export function meetingFailure(error: PairingError): MeetingFailure {
+  switch (error.kind) {
+    case 'wrong_code':
+      return 'wrong_code';
+    case 'wrong_secret':
+    case 'too_many_wrong_tries':
+      return 'code_gone';
+    case 'wrong_shower':
+    case 'key_changed':
+      return 'wrong_key';
+    case 'wrong_pictures':
+    case 'pictures_differ':
+      return 'pictures_differ';
+    case 'crowded':
+      return 'crowded';
+    case 'cancelled':
+      return 'declined';
+    case 'newer_version':
+    case 'older_version':
+      return 'version';
+    case 'peer_stopped':
+      return stoppedByPeer(error.reason ?? 'protocol');
+    case 'too_long':
+    case 'malformed':
+    case 'wrong_method':
+    case 'wrong_role':
+    case 'reflected':
+    case 'replayed':
+    case 'out_of_step':
+    case 'equal_ephemerals':
+    case 'equal_statics':
+    case 'weak_key':
+    case 'tampered':
+    case 'commitment_broken':
+    case 'bad_profile':
+      return 'protocol';
+  }
+}
+
+function stoppedByPeer(reason: AbortReason): MeetingFailure {
+  switch (reason) {
+    case 'wrong_code':
+      return 'wrong_code';
+    case 'wrong_secret':
+    case 'closed':
+      return 'code_gone';
+    case 'pictures':
+      return 'pictures_differ';
+    case 'key':
+      return 'wrong_key';
+    case 'version':
+      return 'version';
+    case 'crowded':
+      return 'crowded';
+    case 'cancelled':
+      return 'declined';
+    case 'protocol':
+      return 'protocol';
+  }
+}
