@@ -2,8 +2,10 @@
 
 pub mod agent;
 pub mod config;
+pub mod control;
 pub mod discovery;
 pub mod exit;
+pub mod identity;
 pub mod paths;
 pub mod peer_link;
 pub mod signaling_client;

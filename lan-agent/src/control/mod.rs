@@ -1,0 +1,9 @@
+//! How a command reaches the agent that is already running: a unix socket of this user, JSON lines, no network.
+
+mod client;
+mod message;
+mod server;
+
+pub use client::{ControlClient, ControlError};
+pub use message::{Devices, Reply, Request, Status, Target};
+pub use server::{ControlListener, ListenError};
