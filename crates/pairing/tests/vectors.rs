@@ -3,6 +3,8 @@
 //! The TypeScript twin reads the same files. `LANYARD_BLESS=1 cargo test -p lanyard-pairing --test vectors` writes them
 //! anew; that is a change of the protocol and belongs into its version.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on should stop")]
+
 mod wire;
 
 use std::path::PathBuf;
@@ -224,11 +226,13 @@ fn tamperings(messages: &[(&'static str, Vec<u8>)], index: usize) -> Vec<(String
         ("last byte cut".to_owned(), vec![message[..message.len() - 1].to_vec()]),
         ("header alone".to_owned(), vec![message[..3].to_vec()]),
         ("one byte more".to_owned(), vec![[&message[..], &[0]].concat()]),
-        ("4097 bytes".to_owned(), vec![[&message[..], &vec![0; 4097 - message.len()]].concat()]),
         ("sent twice".to_owned(), vec![message.clone(), message.clone()]),
         ("abort instead".to_owned(), vec![vec![1, message[1], 0xff, 8]]),
         ("abort with an unknown reason".to_owned(), vec![vec![1, message[1], 0xff, 200]]),
     ];
+    if index == 0 {
+        cases.push(("4097 bytes".to_owned(), vec![[&message[..], &vec![0; 4097 - message.len()]].concat()]));
+    }
     let places = [3, 3 + (message.len() - 3) / 3, 3 + 2 * (message.len() - 3) / 3, message.len() - 1];
     cases.extend(places.map(|place| (format!("bit flipped in byte {place}"), flip(place))));
     for (other, (sender, earlier)) in messages[..index].iter().enumerate() {

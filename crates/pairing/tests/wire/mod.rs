@@ -1,5 +1,8 @@
 //! Two pairings wired back to back, with every message at hand to be changed, held or repeated.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses another part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that can not go on should stop")]
+
+pub mod attacker;
 
 use std::collections::VecDeque;
 
@@ -26,6 +29,11 @@ pub fn stranger() -> Identity {
 
 pub fn profile(name: &str) -> Profile {
     Profile::new(name, "computer", ["webrtc"]).expect("short enough")
+}
+
+/// A profile as it is inside message 3: name, platform, no caps.
+pub fn profile_bytes() -> Vec<u8> {
+    vec![2, b'm', b'e', 0, 0]
 }
 
 pub fn link() -> Link {
