@@ -3,13 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::five_tuple::FiveTuple;
+use crate::slab::Key;
 
 /// Names a relay socket for as long as it is open. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelayId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
+pub struct RelayId(pub(crate) Key);
 
 /// What a relay socket's port must be like (RFC 8656 §7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub enum Command<'a> {
         /// What the port must be like.
         port: PortRequest,
     },
-    /// Close a relay socket; its name is void.
+    /// Close a relay socket; its name is void. It may still be on its way open: then close it once it is.
     CloseRelaySocket {
         /// The name.
         relay: RelayId,

@@ -26,22 +26,42 @@
 //! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
-#![expect(dead_code, reason = "relay sockets come with allocations")]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
+mod account;
+mod address_scope;
+mod allocation;
+mod byte_bucket;
 mod channel_data;
 mod command;
 mod config;
+mod credential;
+mod deadlines;
 mod five_tuple;
+mod keyed_map;
 mod metrics;
+mod nonce;
 mod outbox;
+mod peer_policy;
+mod relay_socket;
 mod reply_budget;
+mod reservation;
+mod room;
 mod server;
+mod slab;
+mod source_quota;
+mod stream;
 pub mod stun;
 
+pub use address_scope::AddressScope;
+pub use byte_bucket::Bandwidth;
 pub use channel_data::{CHANNEL_HEADER_BYTES, ChannelData, ChannelDataError, ChannelNumber};
 pub use command::{Command, Forward, ForwardHeader, ForwardToClient, ForwardToPeer, PortRequest, RelayId};
-pub use config::{Config, Discovery};
+pub use config::{Config, ConfigError, Discovery, Limits, RelayAddress};
+pub use credential::{MAX_SHARED_SECRETS, MintedCredential, SharedSecret, StaticUser};
 pub use five_tuple::{FiveTuple, Transport};
 pub use metrics::Metrics;
-pub use server::Server;
+pub use peer_policy::PeerPolicy;
+pub use room::{MemberId, RoomId, RoomMember};
+pub use server::{Admission, AlternateServer, Icmp, IcmpFamily, RelaySocketUnavailable, Server};
+pub use stream::{Frame, MAX_FRAME_BYTES, StreamError, StreamFramer, first_frame, is_first_byte_of_turn};

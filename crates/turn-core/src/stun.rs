@@ -30,3 +30,5 @@ pub use error_code::ErrorCode;
 pub use integrity::{Integrity, IntegrityKey, PasswordAlgorithm};
 pub use message::{Class, DecodeError, HEADER_BYTES, MAGIC_COOKIE, Message, Method, TransactionId};
 pub use writer::{MessageTooLong, MessageWriter};
+
+pub(crate) use address::xor_address_bytes;

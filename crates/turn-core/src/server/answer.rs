@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Server;
+use super::authenticate::Sender;
 use crate::five_tuple::FiveTuple;
-use crate::stun::{AttributeKind, Class, Message, MessageWriter};
+use crate::stun::{AttributeKind, Class, ErrorCode, Message, MessageWriter};
 
 impl Server {
     /// Answers a request whose source address may be forged. `false` when its source has had enough.
@@ -35,6 +36,56 @@ impl Server {
         });
         self.metrics.answers_withheld += u64::from(!answered);
         answered
+    }
+
+    /// Answers a request of a proved sender, protected as the request was (RFC 8489 §9.2.4).
+    pub(super) fn answer(
+        &mut self,
+        tuple: FiveTuple,
+        request: &Message<'_>,
+        sender: &Sender,
+        class: Class,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+    ) {
+        let answered = self.outbox.reply(tuple, |buffer| {
+            let mut writer = MessageWriter::new(buffer, class, request.method(), request.transaction_id());
+            fill(&mut writer);
+            writer.integrity(sender.integrity, &sender.key);
+            if request.has_fingerprint() {
+                writer.fingerprint();
+            }
+            writer.finish().ok()
+        });
+        self.metrics.answers_withheld += u64::from(!answered);
+    }
+
+    /// Says success, and nothing else.
+    pub(super) fn accept(&mut self, tuple: FiveTuple, request: &Message<'_>, sender: &Sender) {
+        self.answer(tuple, request, sender, Class::Success, |_| {});
+    }
+
+    /// Refuses the request of a proved sender.
+    pub(super) fn reject(&mut self, tuple: FiveTuple, request: &Message<'_>, sender: &Sender, code: ErrorCode) {
+        self.metrics.count_refusal(code);
+        self.answer(tuple, request, sender, Class::Error, |writer| {
+            writer.error_code(code, code.reason());
+        });
+    }
+
+    /// Names the attributes that a request should not have carried (RFC 8489 §6.3.1.1).
+    pub(super) fn reject_unknown(
+        &mut self,
+        tuple: FiveTuple,
+        request: &Message<'_>,
+        sender: &Sender,
+        unknown: &UnknownAttributes,
+    ) {
+        let code = ErrorCode::UNKNOWN_ATTRIBUTE;
+        self.metrics.count_refusal(code);
+        self.answer(tuple, request, sender, Class::Error, |writer| {
+            writer.error_code(code, code.reason());
+            writer.attribute(AttributeKind::UNKNOWN_ATTRIBUTES, unknown.as_bytes());
+        });
     }
 }
 

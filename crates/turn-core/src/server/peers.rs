@@ -1,0 +1,171 @@
+//! Who may exchange packets with whom: the one place where [`PeerPolicy`] is decided.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Server;
+use crate::account::Account;
+use crate::address_scope::{AddressScope, embedded_ipv4};
+use crate::command::RelayId;
+use crate::credential::Principal;
+use crate::peer_policy::{Denial, PeerPolicy, Reach};
+use crate::room::{MemberId, RoomId, RoomMember};
+use crate::slab::Key;
+
+/// Where a packet for an allowed peer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Out of the relay socket.
+    Out,
+    /// To the client behind this relay socket of ours.
+    Local(RelayId),
+}
+
+/// Who counts as "us" for an account under [`PeerPolicy::Room`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Circle {
+    Room(RoomId, MemberId),
+    /// A static user alone.
+    User,
+    /// Credentials that nobody has put into a room (yet).
+    Nobody,
+}
+
+impl Server {
+    /// Whether the account's allocations may have a permission for this address, as it is spelled on the wire.
+    pub(super) fn may_permit(&self, account: Key, peer: IpAddr) -> Result<Reach, Denial> {
+        let account = self.accounts.get(account).ok_or(Denial::OutsideRoom)?;
+        let policy = self.policy_of(account);
+        if self.is_relay_address(peer) {
+            return Ok(Reach::ExactPorts);
+        }
+        if policy == PeerPolicy::Any {
+            return Ok(Reach::Host);
+        }
+        let scope = AddressScope::of(peer);
+        if scope == AddressScope::Forbidden {
+            return Err(Denial::SpecialAddress);
+        }
+        if self.is_own_address(peer) {
+            let is_published = self.room_mates_of(account).any(|mate| publishes_address(mate, peer));
+            return if is_published { Ok(Reach::ExactPorts) } else { Err(Denial::OwnAddress) };
+        }
+        match policy {
+            PeerPolicy::Any => Ok(Reach::Host),
+            PeerPolicy::Public if scope == AddressScope::Public => Ok(Reach::Host),
+            PeerPolicy::Public => Err(Denial::SpecialAddress),
+            PeerPolicy::Room => {
+                if self.is_seen_at(account, peer) {
+                    Ok(Reach::Host)
+                } else if self.room_mates_of(account).any(|mate| publishes_address(mate, peer)) {
+                    Ok(Reach::ExactPorts)
+                } else if scope == AddressScope::Special {
+                    Err(Denial::SpecialAddress)
+                } else {
+                    Err(Denial::OutsideRoom)
+                }
+            }
+        }
+    }
+
+    /// Whether packets may pass between the account's allocations and this very port, and which way.
+    pub(super) fn may_exchange(&self, account: Key, peer: SocketAddr, reach: Reach) -> Result<Route, Denial> {
+        if reach == Reach::Host {
+            return Ok(Route::Out);
+        }
+        let ours = self.accounts.get(account).ok_or(Denial::OutsideRoom)?;
+        if let Some(relay) = self.relay_named.get(&peer) {
+            let other = self
+                .relays
+                .get(relay.0)
+                .and_then(|socket| self.allocations.get(socket.allocation?))
+                .and_then(|allocation| self.accounts.get(allocation.account))
+                .ok_or(Denial::OwnAddress)?;
+            return if self.is_of_one_circle(ours, other) {
+                Ok(Route::Local(*relay))
+            } else {
+                Err(Denial::OutsideRoom)
+            };
+        }
+        let is_published = || self.room_mates_of(ours).any(|mate| mate.transport_addresses.contains(&peer));
+        if self.policy_of(ours) == PeerPolicy::Any || is_published() { Ok(Route::Out) } else { Err(Denial::OwnAddress) }
+    }
+
+    /// Whether two clients of this server may talk. Where either is bound to its room, both must be of it.
+    fn is_of_one_circle(&self, a: &Account, b: &Account) -> bool {
+        if a.principal == b.principal {
+            return true;
+        }
+        let is_bound = [a, b].into_iter().any(|account| self.policy_of(account) == PeerPolicy::Room);
+        let same_room = match (self.circle_of(a), self.circle_of(b)) {
+            (Circle::Room(a, _), Circle::Room(b, _)) => a == b,
+            (Circle::Room(..) | Circle::User | Circle::Nobody, _) => false,
+        };
+        !is_bound || same_room
+    }
+
+    fn policy_of(&self, account: &Account) -> PeerPolicy {
+        let own = match &account.principal {
+            Principal::User(name) => self.credentials.user(name).and_then(|user| user.peer_policy),
+            Principal::Tag(_) => None,
+        };
+        own.unwrap_or(self.config.peer_policy)
+    }
+
+    fn circle_of(&self, account: &Account) -> Circle {
+        match &account.principal {
+            Principal::User(_) => Circle::User,
+            Principal::Tag(tag) => {
+                self.rooms.member(tag).map_or(Circle::Nobody, |member| Circle::Room(member.room, member.member))
+            }
+        }
+    }
+
+    /// What is known of the other members of the account's room.
+    fn room_mates_of(&self, account: &Account) -> impl Iterator<Item = &RoomMember> {
+        let (room, own) = match self.circle_of(account) {
+            Circle::Room(room, member) => (Some(room), Some(member)),
+            Circle::User | Circle::Nobody => (None, None),
+        };
+        let members = room.into_iter().flat_map(|room| self.rooms.members_of(room));
+        members.map(|(_, mate)| mate).filter(move |mate| Some(mate.member) != own)
+    }
+
+    /// Whether another of the circle was seen at this address: by the shell, or as the source of an allocation.
+    fn is_seen_at(&self, account: &Account, peer: IpAddr) -> bool {
+        match self.circle_of(account) {
+            Circle::Nobody => false,
+            Circle::User => self.allocates_from(account, peer),
+            Circle::Room(room, own) => self.rooms.members_of(room).any(|(tag, mate)| {
+                let allocates_from = || {
+                    let key = self.accounts.find(&Principal::Tag(tag.into()));
+                    key.and_then(|key| self.accounts.get(key)).is_some_and(|mate| self.allocates_from(mate, peer))
+                };
+                mate.member != own && (mate.observed.contains(&peer) || allocates_from())
+            }),
+        }
+    }
+
+    fn allocates_from(&self, account: &Account, address: IpAddr) -> bool {
+        let allocations = account.allocations.iter().filter_map(|key| self.allocations.get(*key));
+        allocations.map(|allocation| allocation.tuple.canonical_client().ip()).any(|client| client == address)
+    }
+
+    /// Whether relay sockets are, or were, at this address: only relayed addresses may be reached there.
+    fn is_relay_address(&self, peer: IpAddr) -> bool {
+        self.relay_ips.contains(&peer)
+    }
+
+    /// Whether packets for this address would end at this host, whatever way it is spelled.
+    fn is_own_address(&self, peer: IpAddr) -> bool {
+        let is_own = |ip: IpAddr| self.config.own_addresses.contains(&ip) || self.relay_ips.contains(&ip);
+        let embedded = match peer {
+            IpAddr::V4(_) => [None, None],
+            IpAddr::V6(v6) => embedded_ipv4(v6),
+        };
+        is_own(peer) || embedded.into_iter().flatten().any(|inner| is_own(inner.into()))
+    }
+}
+
+fn publishes_address(mate: &RoomMember, peer: IpAddr) -> bool {
+    mate.transport_addresses.iter().any(|address| address.ip() == peer)
+}
