@@ -76,9 +76,10 @@ export function list(items: readonly string[]): string {
 
 /** A time of day, with the date when it was not today. */
 export function clockTime(atMs: number): string {
-  const at = new Date(atMs);
-  const today = new Date().toDateString() === at.toDateString();
-  return at.toLocaleString(current, today ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' });
+  const day = new Intl.DateTimeFormat('en', { dateStyle: 'short' });
+  const today = day.format(atMs) === day.format(Date.now());
+  const style = today ? ({ timeStyle: 'short' } as const) : ({ dateStyle: 'medium', timeStyle: 'short' } as const);
+  return new Intl.DateTimeFormat(current, style).format(atMs);
 }
 
 function pluralForm(forms: Plural, count: string | number | undefined): string {

@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import de from './de.json';
 import en from './en.json';
@@ -6,15 +5,14 @@ import es from './es.json';
 import { type MessageKey, type Messages, preferredLocale, t } from './messages.svelte';
 import zh from './zh.json';
 
-const SOURCE = new URL('..', import.meta.url);
 const locales: Record<string, Messages> = { en, de, es, zh };
 
 /** Every file that may name a sentence. */
-function sources(): string[] {
-  return readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
-    .filter((path) => /^(ui|state)\/.*\.(ts|svelte)$/.test(path) && !path.endsWith('.test.ts'))
-    .map((path) => readFileSync(new URL(path, SOURCE), 'utf8'));
-}
+const sources: Record<string, string> = import.meta.glob(['../ui/**/*.{ts,svelte}', '!../ui/**/*.test.ts'], {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
 
 function forms(message: Messages[MessageKey]): string[] {
   return typeof message === 'string' ? [message] : Object.values(message);
@@ -25,7 +23,7 @@ function placeholders(message: Messages[MessageKey]): string[] {
 }
 
 describe('the words of the page', () => {
-  const code = sources().join('\n');
+  const code = Object.values(sources).join('\n');
 
   it('are all used', () => {
     const unused = Object.keys(en).filter((key) => !code.includes(`'${key}'`));

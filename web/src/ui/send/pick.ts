@@ -4,7 +4,8 @@ import type { SendItem } from '../../state/model';
 export function itemsFromField(files: FileList | null): SendItem[] {
   return Array.from(files ?? [], (file) => ({
     kind: 'file',
-    path: file.webkitRelativePath === '' ? file.name : file.webkitRelativePath,
+    // Empty for a file that was not picked with its folder.
+    path: file.webkitRelativePath || file.name,
     file,
   }));
 }
