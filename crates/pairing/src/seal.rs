@@ -212,6 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn messages_around_each_change_of_the_key_are_those_of_an_independent_implementation() {
+        let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/seal.json")).unwrap();
+        let hex =
+            |value: &serde_json::Value| data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+        let key = hex(&vectors["key"]).try_into().unwrap();
+        let (mut sealer, mut opener) = (Sealer::new(&key), Opener::new(&key));
+        for message in vectors["messages"].as_array().unwrap() {
+            let (sealed, plaintext) = (hex(&message["sealed"]), hex(&message["plaintext"]));
+            let opened = opener.open(&sealed);
+            assert_eq!(opened.as_ref().err().map(OpenError::name), message["error"].as_str(), "{message}");
+            if let Ok(opened) = opened {
+                assert_eq!(opened, plaintext);
+                sealer.skip_to(u64::from_be_bytes(sealed[..8].try_into().unwrap()));
+                assert_eq!(sealer.seal(&plaintext), sealed);
+            }
+        }
+    }
+
+    #[test]
     fn counter_far_ahead_is_refused_without_work() {
         let (_, mut opener) = pair();
         let mut far = vec![0; SEAL_OVERHEAD];

@@ -304,3 +304,53 @@ fn transcripts_of_all_methods_are_the_frozen_ones() {
 fn every_tampered_message_is_refused_by_name_and_establishes_nothing() {
     assert_frozen("tampered.json", &tampered());
 }
+
+#[test]
+fn worked_example_of_the_specification_is_the_first_transcript() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol/pairing.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("## Worked example").unwrap();
+    let (lead, rest) = rest.split_once("```text\n").unwrap();
+    let (_, after) = rest.split_once("```").unwrap();
+    let made = worked_example();
+    let whole = format!("{before}## Worked example{lead}```text\n{made}```{after}");
+    if std::env::var_os("LANYARD_BLESS").is_some() {
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(text == whole || std::env::var_os("LANYARD_BLESS").is_some(), "{} shows other bytes", path.display());
+}
+
+fn worked_example() -> String {
+    let all = transcripts();
+    let case = &all["cases"][0];
+    let link =
+        Link::new("https://relay.example/", LinkSecret::from_bytes(LINK_SECRET), SHOWER.identity().fingerprint());
+    let link = link.unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let lines = [
+        ("url", link.to_url().to_string()),
+        ("mailbox", link.secret().mailbox().to_string()),
+        ("m1", text(&case["messages"][0]["message"])),
+        ("m2", text(&case["messages"][1]["message"])),
+        ("m3", text(&case["messages"][2]["message"])),
+        ("lane token", text(&case["token"])),
+        ("pair secret", text(&case["pair_secret"])),
+        ("resume secret", text(&case["resume_secret"])),
+        ("session id", text(&all["session_id"])),
+        ("certificate R", text(&all["cert_r"])),
+        ("certificate I", text(&all["cert_i"])),
+        ("bind R", text(&case["bind_r"])),
+        ("bind I", text(&case["bind_i"])),
+        ("R seals first", text(&case["sealed_r"][0])),
+        ("I seals first", text(&case["sealed_i"][0])),
+    ];
+    let mut example = String::new();
+    for (name, value) in lines {
+        let mut label = name;
+        for part in value.as_bytes().chunks(if name == "url" { 100 } else { 64 }) {
+            example.push_str(&format!("{label:<15}{}\n", String::from_utf8_lossy(part)));
+            label = "";
+        }
+    }
+    example
+}

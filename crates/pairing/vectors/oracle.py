@@ -1,6 +1,6 @@
-"""Makes `spake2.json` and `derivations.json` with implementations that share no code with ours.
+"""Makes `spake2.json`, `derivations.json` and `seal.json` with implementations that share no code with ours.
 
-    pip install spake2==0.9 blake3==1.* && python oracle.py
+    pip install spake2==0.9 blake3==1.* cryptography && python oracle.py
 
 The output is frozen and committed; run this only to see that it has not changed.
 """
@@ -11,6 +11,7 @@ import pathlib
 
 import blake3
 import spake2
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from spake2.ed25519_basic import bytes_to_unknown_group_element
 
 HERE = pathlib.Path(__file__).parent
@@ -104,6 +105,37 @@ def derivations():
     return cases
 
 
+def seal_cases():
+    """Sealed messages around the first two changes of the key (PA-15), each opened after the one before."""
+    key = bytes(32 * [7])
+
+    def sealed(counter: int, plaintext: bytes, rekey: bool = True) -> str:
+        current = key
+        for _ in range(counter >> 20 if rekey else 0):
+            current = ChaCha20Poly1305(current).encrypt(4 * b"\0" + 8 * b"\xff", bytes(32), None)[:32]
+        nonce = 4 * b"\0" + counter.to_bytes(8, "little")
+        return (counter.to_bytes(8, "big") + ChaCha20Poly1305(current).encrypt(nonce, plaintext, None)).hex()
+
+    steps = [
+        (0, b"first", True, None),
+        (0, b"first", True, "replayed"),
+        ((1 << 20) - 1, b"last of its key", True, None),
+        (1 << 20, b"under the old key", False, "forged"),
+        (1 << 20, b"first of the next key", True, None),
+        ((1 << 20) - 1, b"late", True, "replayed"),
+        (2 << 20, b"as far as may be skipped", True, None),
+        ((3 << 20) + 1, b"one too far", True, "too_far_ahead"),
+        (3 << 20, b"", True, None),
+        ((1 << 64) - 1, b"", False, "too_far_ahead"),
+    ]
+    messages = [
+        {"sealed": sealed(counter, text, rekey), "plaintext": text.hex(), "error": error}
+        for counter, text, rekey, error in steps
+    ]
+    messages.append({"sealed": "00" * 23, "plaintext": "", "error": "too_short"})
+    return {"key": key.hex(), "messages": messages}
+
+
 def write(name: str, value) -> None:
     (HERE / name).write_text(json.dumps(value, indent=1) + "\n")
 
@@ -111,3 +143,4 @@ def write(name: str, value) -> None:
 cases = spake2_cases()
 write("spake2.json", {"exchanges": cases, "refused_from_b": refused_elements(cases[0]["element_b"])})
 write("derivations.json", derivations())
+write("seal.json", seal_cases())
