@@ -5,6 +5,7 @@
  * Texts marked *hostile* were written by another device: render them as text, isolated and shortened.
  */
 import type { Platform } from '../core/protocol/generated/Platform';
+import type { MeetingFailure } from '../core/session/failure';
 
 /** What the screens are given: `model` is deeply reactive and is changed by the application only. */
 export interface App {
@@ -130,29 +131,7 @@ export type MeetingView =
   | { step: 'waiting_for_person'; row: PictureRow | null }
   | { step: 'failed'; failure: MeetingFailure };
 
-export type MeetingFailure =
-  /** A code was mistyped, or somebody else tried it: it is burnt. */
-  | 'wrong_code'
-  /** Used, too old or never there. */
-  | 'code_gone'
-  /** A third device joined: both stopped. */
-  | 'crowded'
-  /** The key is not the one the link or the memory names. */
-  | 'wrong_key'
-  /** The pictures were not the same. */
-  | 'pictures_differ'
-  | 'declined'
-  | 'no_answer'
-  | 'not_there'
-  | 'not_a_link'
-  /** The link belongs to another server: open it in the browser instead. */
-  | 'other_server'
-  /** The other device speaks another version. */
-  | 'version'
-  | 'server_full'
-  /** The link was opened by a device that could not prove itself. */
-  | 'bind_failed'
-  | 'protocol';
+export type { MeetingFailure };
 
 export interface OfferView {
   id: string;

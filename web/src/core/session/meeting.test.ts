@@ -174,8 +174,8 @@ describe('nearby', () => {
   });
 
   test('giving up tells the other side', () => {
-    r.meeting.cancel();
+    r.meeting.abandon();
     carry(r, i);
-    expect([r.failures, i.failures]).toEqual([['declined'], ['declined']]);
+    expect([r.failures, i.failures]).toEqual([[], ['declined']]);
   });
 });

@@ -113,11 +113,12 @@ export class Meeting {
     this.#drain();
   }
 
-  /** This side gives up; the other is told. `onFailed` follows. */
-  cancel(): void {
+  /** This side gives up; the other is told. No event follows. */
+  abandon(): void {
     if (this.#over) return;
-    this.#pairing.cancel();
-    this.#drain();
+    this.#over = true;
+    this.#cancelTimer();
+    this.#sayGoodbye();
   }
 
   #waitForAnswer(): void {
@@ -142,12 +143,16 @@ export class Meeting {
     this.#cancelTimer = this.#clock.after(ms, () => {
       // The other side is told, in case it is there after all; then it is over with our own reason.
       this.#over = true;
-      this.#pairing.cancel();
-      for (let output = this.#pairing.pollOutput(); output !== undefined; output = this.#pairing.pollOutput()) {
-        if (output.kind === 'send') this.#events.send(output.message);
-      }
+      this.#sayGoodbye();
       this.#events.onFailed(failure);
     });
+  }
+
+  #sayGoodbye(): void {
+    this.#pairing.cancel();
+    for (let output = this.#pairing.pollOutput(); output !== undefined; output = this.#pairing.pollOutput()) {
+      if (output.kind === 'send') this.#events.send(output.message);
+    }
   }
 
   #end(failure: MeetingFailure): void {

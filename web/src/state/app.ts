@@ -1,0 +1,262 @@
+/** The application: what a person asks for goes in, and the model shows what became of it. */
+import { Code, CodeError, Link, LinkError, Pairing } from '../core/pairing';
+import type { MeetingFailure } from '../core/session/failure';
+import { RequestError, SignalingClient, type SignalingState } from '../core/signaling/client';
+import { Contacts, requestFailure } from './contacts';
+import type { Environment } from './environment';
+import { initialModel } from './initial';
+import { Invites } from './invites';
+import type { Actions, App, Model, ServerView } from './model';
+import { cleanName } from './names';
+import { reactive } from './reactive.svelte';
+import { Toasts } from './toasts';
+import { Transfers } from './transfers';
+
+const REFRESH_MS = 250;
+/** Every how many refreshes the routes are asked for. */
+const ROUTES_EVERY = 8;
+/** A page is listed to strangers that long at most. */
+const VISIBLE_SECONDS = 600;
+
+export interface RunningApp extends App {
+  /** The network of this device changed: nothing that was open can be trusted to be so. */
+  handleNetworkChange(): void;
+  /** The page came back to the front. */
+  handleVisible(): void;
+  /** The page goes away for good. */
+  handleLeave(): void;
+}
+
+export function startApp(environment: Environment): RunningApp {
+  const { clock, random, keep, platform, door, sink } = environment;
+  const model = reactive(
+    initialModel(
+      { name: environment.name.text, platform, visibleUntilMs: null, firstRun: !environment.name.chosen },
+      { ...door, storage: sink.storage, receiveLimitBytes: environment.receiveLimitBytes },
+    ),
+  );
+  const toasts = new Toasts(model);
+  const transfers = new Transfers(model, environment, toasts);
+  const signaling = new SignalingClient({
+    open: environment.openSocket,
+    clock,
+    random: () => (random(1)[0] ?? 0) / 256,
+    events: {
+      onState: (state) => {
+        const view = serverView(state, environment.wallClock(), model.server);
+        if (view !== null) model.server = view;
+      },
+      onWelcome: (device) => {
+        contacts.handleWelcome(device);
+      },
+      onNearby: (devices) => {
+        contacts.handleNearby(devices);
+      },
+      onRing: (mailbox) => {
+        contacts.handleRing(mailbox);
+      },
+    },
+  });
+  const contacts = new Contacts(model, environment, signaling, transfers, toasts);
+  const invites = new Invites(model, environment, signaling, contacts);
+  const invitation = readInvitation(environment, model);
+
+  const refresh = (count: number): void => {
+    if (transfers.busy) transfers.refresh();
+    if (count % ROUTES_EVERY === 0) void contacts.refreshRoutes();
+    clock.after(REFRESH_MS, () => {
+      refresh(count + 1);
+    });
+  };
+
+  const openLink = (link: Link, onEnded: (failure: MeetingFailure | null) => void): void => {
+    const name = hostOf(link.base);
+    const stranger = { id: contacts.newId(), name, platform: 'other', source: 'link', device: null, rang: false } as const;
+    contacts.meet(stranger, Pairing.openLink(contacts.self(), link), link.secret.mailbox(), onEnded);
+  };
+
+  const openCode = async (code: Code): Promise<void> => {
+    const mailbox = await signaling.claim(code.nameplate);
+    const name = code.nameplate;
+    const stranger = { id: contacts.newId(), name, platform: 'other', source: 'code', device: null, rang: false } as const;
+    contacts.meet(stranger, Pairing.typeCode(contacts.self(), code), mailbox);
+  };
+
+  const failed = (failure: MeetingFailure): void => {
+    toasts.show({ kind: 'meeting_failed', name: null, failure });
+  };
+
+  const actions: Actions = {
+    rename: (typed) => {
+      const name = cleanName(typed);
+      if (name === null) return;
+      model.self.name = name;
+      model.self.firstRun = false;
+      void keep.setName(name).catch(() => undefined);
+      if (model.self.visibleUntilMs !== null) {
+        actions.setVisible(Math.round((model.self.visibleUntilMs - environment.wallClock()) / 1000));
+      }
+    },
+    setVisible: (wanted) => {
+      const seconds = Math.min(Math.max(wanted, 0), VISIBLE_SECONDS);
+      const until = seconds > 0 ? environment.wallClock() + seconds * 1000 : null;
+      model.self.visibleUntilMs = until;
+      signaling.announce(model.self.name, platform, seconds);
+      clock.after(seconds * 1000, () => {
+        if (model.self.visibleUntilMs === until) model.self.visibleUntilMs = null;
+      });
+    },
+    openInvitation: () => {
+      const view = model.invitation;
+      if (view === null || invitation === null || view.state === 'connecting') return;
+      view.state = 'connecting';
+      view.failure = null;
+      openLink(invitation, (failure) => {
+        if (failure === null) model.invitation = null;
+        else if (model.invitation !== null) Object.assign(model.invitation, { state: 'failed', failure });
+      });
+    },
+    dismissInvitation: () => {
+      model.invitation = null;
+    },
+    enterCode: (text) => {
+      try {
+        if (text.includes('#')) {
+          const link = Link.parse(text);
+          if (hostOf(link.base) === hostOf(environment.origin)) openLink(link, () => undefined);
+          else failed('other_server');
+          return;
+        }
+        openCode(Code.parse(text)).catch((error: unknown) => {
+          failed(error instanceof RequestError ? requestFailure(error) : 'protocol');
+        });
+      } catch (error) {
+        if (!(error instanceof LinkError || error instanceof CodeError)) throw error;
+        failed(error.kind === 'newer_version' ? 'version' : 'not_a_link');
+      }
+    },
+    makeInvite: () => {
+      invites.make();
+    },
+    dropInvite: () => {
+      invites.drop();
+    },
+    connect: (id) => {
+      contacts.connect(id);
+    },
+    pickRow: (id, row) => {
+      contacts.pickRow(id, row);
+    },
+    confirmPictures: (id, same) => {
+      contacts.confirmPictures(id, same);
+    },
+    disconnect: (id) => {
+      contacts.disconnect(id);
+    },
+    sendFiles: (id, items) => {
+      contacts.sendFiles(id, items);
+    },
+    sendText: (id, text) => {
+      contacts.sendText(id, text);
+    },
+    acceptOffer: (id) => {
+      transfers.acceptOffer(id);
+    },
+    declineOffer: (id) => {
+      transfers.declineOffer(id, 'declined');
+    },
+    extendOffer: (id) => {
+      transfers.extendOffer(id);
+    },
+    pause: (id) => {
+      transfers.pause(id);
+    },
+    resume: (id) => {
+      transfers.resume(id);
+    },
+    cancel: (id) => {
+      transfers.cancel(id);
+    },
+    saveFile: (id, file) => {
+      transfers.saveFile(id, file).catch(() => {
+        unsaved(id);
+      });
+    },
+    saveAll: (id) => {
+      transfers.saveAll(id).catch(() => {
+        unsaved(id);
+      });
+    },
+    removeCopy: (id) => {
+      transfers.remove(id);
+    },
+    dismissText: (id) => {
+      model.texts = model.texts.filter((text) => text.id !== id);
+    },
+    dismissToast: (id) => {
+      toasts.dismiss(id);
+    },
+  };
+
+  const unsaved = (transferId: string): void => {
+    const title = model.transfers.find(({ id }) => id === transferId)?.title ?? '';
+    toasts.show({ kind: 'transfer_failed', transferId, title, failure: 'not_written' });
+  };
+
+  signaling.start();
+  refresh(0);
+  return {
+    model,
+    actions,
+    handleNetworkChange: () => {
+      signaling.reopen();
+      contacts.handleNetworkChange();
+    },
+    handleVisible: () => {
+      signaling.retryNow();
+    },
+    handleLeave: () => {
+      contacts.leaveAll();
+    },
+  };
+}
+
+/** The link that the page was opened with, shown and not yet opened. */
+function readInvitation({ invitation }: Environment, model: Model): Link | null {
+  if (invitation === null) return null;
+  try {
+    const link = Link.parse(invitation);
+    model.invitation = { host: hostOf(link.base), state: 'waiting_for_tap', failure: null };
+    return link;
+  } catch (error) {
+    if (!(error instanceof LinkError)) throw error;
+    const failure = error.kind === 'newer_version' ? 'version' : 'not_a_link';
+    model.invitation = { host: hostOf(invitation), state: 'failed', failure };
+    return null;
+  }
+}
+
+function hostOf(address: string): string {
+  return URL.canParse(address) ? new URL(address).host : '';
+}
+
+/** `null` when the screens need not change. */
+function serverView(state: SignalingState, nowMs: number, before: ServerView): ServerView | null {
+  switch (state.state) {
+    case 'connecting':
+      // Between two attempts the countdown stays: it is the same loss.
+      return before.state === 'reconnecting' ? null : { state: 'connecting' };
+    case 'online':
+      return { state: 'online' };
+    case 'reconnecting':
+      return {
+        state: 'reconnecting',
+        sinceMs: before.state === 'reconnecting' ? before.sinceMs : nowMs,
+        retryAtMs: nowMs + state.inMs,
+      };
+    case 'refused':
+      return { state: 'refused', tooOld: state.tooOld };
+    case 'closed':
+      return null;
+  }
+}

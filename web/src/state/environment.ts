@@ -1,0 +1,33 @@
+/** Everything that the application takes from the world, so that a test can be one. */
+import type { Clock } from '../core/clock';
+import type { Identity, RandomBytes } from '../core/pairing';
+import type { Platform } from '../core/protocol/generated/Platform';
+import type { OpenLink } from '../core/session/connection';
+import type { Exchange, ExchangeEvents } from '../core/session/exchange';
+import type { OpenSocket } from '../core/signaling/socket';
+import type { Keep } from '../core/storage/keep';
+import type { Sink } from '../core/storage/sink';
+
+export interface Environment {
+  /** Of the page, with scheme and port: links are made on it. */
+  origin: string;
+  /** The address the page was opened with, if it has a fragment. */
+  invitation: string | null;
+  platform: Platform;
+  name: { text: string; chosen: boolean };
+  identity: Identity;
+  door: { kind: 'secure' | 'lan'; canCopy: boolean; canShare: boolean };
+  clock: Clock;
+  /** Milliseconds since 1970. */
+  wallClock: () => number;
+  random: RandomBytes;
+  openSocket: OpenSocket;
+  openLink: OpenLink;
+  makeExchange: (events: ExchangeEvents) => Exchange;
+  keep: Keep;
+  sink: Sink;
+  /** Largest batch this page takes, when the free space alone does not say. */
+  receiveLimitBytes: number | null;
+  /** Hands a file to the browser's downloads. */
+  save: (name: string, content: Blob) => void;
+}
