@@ -21,10 +21,13 @@ const REKEY_NONCE = 2n ** 64n - 1n;
 /** Seals one direction of one channel. Two sealers must never hold the same key: the counter is the nonce. */
 export class Sealer {
   #key: Uint8Array;
-  #counter = 0;
+  #counter: number;
 
-  constructor(key: Uint8Array) {
+  /** `counter` is that of the first message; other than 0 only to carry on where a sealer of the same key stopped. */
+  constructor(key: Uint8Array, counter = 0) {
     this.#key = key.slice();
+    this.#counter = counter;
+    for (let epoch = 0; epoch < Math.floor(counter / REKEY_EVERY); epoch++) this.#key = rekeyed(this.#key);
   }
 
   /** Seals one message; the result is `SEAL_OVERHEAD` bytes longer. */

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import codes from '../../../../crates/pairing/vectors/codes.json';
 import derivations from '../../../../crates/pairing/vectors/derivations.json';
 import links from '../../../../crates/pairing/vectors/links.json';
+import seal from '../../../../crates/pairing/vectors/seal.json';
 import spake2 from '../../../../crates/pairing/vectors/spake2.json';
 import tampered from '../../../../crates/pairing/vectors/tampered.json';
 import transcripts from '../../../../crates/pairing/vectors/transcripts.json';
@@ -18,6 +19,7 @@ import { Link, LinkError, LinkSecret } from './link';
 import { PICTURES } from './pictures';
 import { RememberedDevice } from './remembered';
 import { Spake2 } from './spake2';
+import { OpenError, Opener, Sealer } from './seal';
 import { meet, self } from './wired-pair';
 import { WORDS } from './words';
 
@@ -102,6 +104,42 @@ describe('SPAKE2', () => {
   });
 });
 
+describe('sealed messages', () => {
+  test('around each change of the key are those of an independent implementation', () => {
+    const opener = new Opener(hexToBytes(seal.key));
+    for (const { sealed, plaintext, error } of seal.messages) {
+      let opened: string | undefined;
+      let refused: string | null = null;
+      try {
+        opened = bytesToHex(opener.open(hexToBytes(sealed)));
+      } catch (thrown) {
+        if (!(thrown instanceof OpenError)) throw thrown;
+        refused = thrown.kind;
+      }
+      expect(refused, sealed).toBe(error);
+      if (error === null) expect(opened).toBe(plaintext);
+    }
+  });
+
+  test('are made under a new key after 2²⁰ of them', () => {
+    const sealer = new Sealer(hexToBytes(seal.key), 2 ** 20 - 1);
+    const made = ['last of its key', 'first of the next key'].map((text) => bytesToHex(sealer.seal(utf8(text))));
+    expect(seal.messages.map(({ sealed }) => sealed)).toEqual(expect.arrayContaining(made));
+    const later = new Sealer(hexToBytes(seal.key), 2 ** 21);
+    expect(seal.messages.map(({ sealed }) => sealed)).toContain(bytesToHex(later.seal(utf8('as far as may be skipped'))));
+  });
+
+  test('with any bit flipped are refused and change nothing', () => {
+    const sealed = new Sealer(hexToBytes(seal.key)).seal(utf8('candidate'));
+    const opener = new Opener(hexToBytes(seal.key));
+    for (let bit = 0; bit < sealed.length * 8; bit++) {
+      const forged = sealed.map((byte, index) => (index === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte));
+      expect(() => opener.open(forged), `bit ${bit}`).toThrow(OpenError);
+    }
+    expect(opener.open(sealed)).toEqual(utf8('candidate'));
+  });
+});
+
 describe('transcripts', () => {
   test.each(transcripts.cases)('$method is byte for byte the frozen one', (vector) => {
     const pair = meet(vector.method, self(vector.shower), self(vector.opener), transcripts);
@@ -162,6 +200,6 @@ describe('tampered messages', () => {
         const { refused, failed, established } = vector;
         expect(got, `message ${vector.index}: ${vector.what}`).toEqual({ refused, failed, established });
       }
-    });
+    }, 60_000);
   }
 });
