@@ -52,7 +52,9 @@ pub enum PairingError {
     #[error("the code was wrong, or somebody else tried it: it is used up, make a new code")]
     WrongCode,
     /// Message 1 or 2 did not fit our link, pair secret or resume secret.
-    #[error("the other device does not have the secret of this link: show the link again and scan it anew")]
+    #[error(
+        "the other device does not know the secret of this link or pairing: scan the link again, or pair the two anew"
+    )]
     WrongSecret,
     /// Five joiners did not know the secret.
     #[error("five wrong attempts were made on this link: it is closed, make a new one")]
@@ -208,7 +210,9 @@ impl std::fmt::Display for AbortReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::WrongCode => "the code was wrong, or somebody else tried it; it is used up, make a new code",
-            Self::WrongSecret => "it does not know this link's secret; show the link again and scan it anew",
+            Self::WrongSecret => {
+                "it has another secret for this link or pairing; scan the link again, or pair the two anew"
+            }
             Self::Protocol => "it could not follow our messages; start again",
             Self::Pictures => "the pictures were not the same; nothing was accepted, start again",
             Self::Key => "it expected another device in our place; do not go on before you know why",

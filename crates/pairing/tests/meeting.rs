@@ -32,7 +32,8 @@ fn assert_met(pair: &mut Pair, trust: Trust) {
     let bind = opener.bind_message(&SESSION_ID, &PHONE_CERT, &DESKTOP_CERT);
     assert!(shower.verify_bind(&SESSION_ID, &DESKTOP_CERT, &PHONE_CERT, &bind).is_ok());
 
-    assert_eq!(shower.lane_keys().token(), opener.lane_keys().token());
+    assert!(shower.lane_keys().is_token(opener.lane_keys().token()));
+    assert!(!shower.lane_keys().is_token(&opener.lane_keys().token()[..31]));
     let (mut sealer, _) = shower.lane_keys().stream(3);
     let (_, mut reader) = opener.lane_keys().stream(3);
     assert_eq!(reader.open(&sealer.seal(b"piece")).as_deref(), Ok(&b"piece"[..]));
@@ -205,4 +206,27 @@ fn third_side_stops_both() {
     );
     pair.run();
     assert!(pair.shower.session.is_none() && pair.opener.session.is_none());
+}
+
+#[test]
+fn refused_last_message_is_told_after_one_side_thought_they_had_met() {
+    let mut pair = Pair::by_link();
+    let m1 = pair.opener.next_message();
+    pair.shower.take(&m1);
+    let m2 = pair.shower.next_message();
+    pair.opener.take(&m2);
+    let mut m3 = pair.opener.next_message();
+    m3[10] ^= 1;
+    pair.shower.take(&m3);
+    assert!(pair.opener.session.is_some(), "it has said its last word");
+    let abort = pair.shower.next_message();
+    pair.opener.take(&abort);
+    assert!(matches!(pair.opener.failed, Some(PairingError::PeerStopped(_))));
+}
+
+#[test]
+fn meeting_and_session_can_move_between_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Pairing>();
+    assert_send::<lanyard_pairing::Session>();
 }
