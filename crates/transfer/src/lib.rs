@@ -30,9 +30,7 @@
 //! // One turn of the shell's loop.
 //! while let Some(output) = exchange.poll_output() {
 //!     match output {
-//!         Output::Read { transfer, file, offset, .. } => {
-//!             exchange.handle_read(now, transfer, file, offset, Ok(b"hello".to_vec()));
-//!         }
+//!         Output::Read(request) => exchange.handle_read(now, request, Ok(b"hello".to_vec())),
 //!         other => println!("to do: {other:?}"),
 //!     }
 //! }
@@ -80,6 +78,6 @@ pub use exchange::{Exchange, TransferError};
 pub use hash::{file_root, piece_count, piece_hash, piece_len};
 pub use manifest::{MANIFEST_BYTES, Manifest, ManifestError};
 pub use name::{COMPONENT_BYTES, PATH_BYTES, PATH_DEPTH, PathError, SafePath};
-pub use output::{Event, Output, Party, Placement, ReadError, WriteError};
+pub use output::{Event, Output, Party, Placement, ReadError, ReadRequest, WriteError};
 pub use progress::Progress;
 pub use texts::TextError;

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::hash::{file_root, piece_count, piece_hash, piece_len};
 use crate::manifest::Manifest;
 use crate::outbox::Outbox;
-use crate::output::{Event, Output, ReadError};
+use crate::output::{Event, Output, ReadError, ReadRequest};
 use crate::progress::{Meter, Progress};
 use crate::spans;
 
@@ -78,7 +78,10 @@ struct OutFile {
     fate: Fate,
     size_bytes: u64,
     modified_ms: Option<u64>,
+    /// As the receiver counts.
     version: u32,
+    /// How often this process found it changed.
+    changes: u32,
     /// Of the present version, as this process read it.
     hashes: BTreeMap<u64, Hash>,
     /// What the receiver says it holds, until it was compared.
@@ -478,7 +481,8 @@ impl Outgoing {
         let len = piece_len(state.size_bytes, piece);
         self.read_ahead += len;
         self.pipeline.push_back(Slot { file, work: Work::ReadPiece { piece } });
-        out.push(Output::Read { transfer: self.id, file, offset: piece * PIECE_BYTES, len });
+        let (transfer, version, offset) = (self.id, state.changes, piece * PIECE_BYTES);
+        out.push(Output::Read(ReadRequest { transfer, file, version, offset, len }));
     }
 
     fn pull_end(&mut self, file: FileIndex, out: &mut Outbox) {
@@ -486,19 +490,15 @@ impl Outgoing {
         let work = if state.asked_in_pass {
             Work::End
         } else {
-            out.push(Output::Read { transfer: self.id, file, offset: state.size_bytes, len: 0 });
+            let (transfer, version, offset) = (self.id, state.changes, state.size_bytes);
+            out.push(Output::Read(ReadRequest { transfer, file, version, offset, len: 0 }));
             Work::CheckEnd
         };
         self.pipeline.push_back(Slot { file, work });
     }
 
-    pub(crate) fn handle_read(
-        &mut self,
-        file: FileIndex,
-        offset: u64,
-        result: Result<Vec<u8>, ReadError>,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn handle_read(&mut self, request: ReadRequest, result: Result<Vec<u8>, ReadError>, out: &mut Outbox) {
+        let ReadRequest { file, version, offset, .. } = request;
         let asked = |slot: &Slot| {
             slot.file == file
                 && match slot.work {
@@ -508,7 +508,8 @@ impl Outgoing {
                 }
         };
         // Answers to what is no longer asked: the link was lost, or the file given up, in between.
-        let Some(at) = self.pipeline.iter().position(asked) else { return };
+        let is_present = self.files.get(file as usize).is_some_and(|state| state.changes == version);
+        let Some(at) = self.pipeline.iter().position(asked).filter(|_| is_present) else { return };
         match result {
             Ok(bytes) => self.take_bytes(at, bytes, out),
             Err(ReadError::Unreadable) => {
@@ -559,7 +560,7 @@ impl Outgoing {
         }
         self.drop_slots(file);
         let state = &mut self.files[file as usize];
-        state.version += 1;
+        (state.version, state.changes) = (state.version + 1, state.changes + 1);
         (state.size_bytes, state.modified_ms) = (size_bytes, modified_ms);
         (state.restate, state.restated_on_link, state.asked_in_pass) = (true, true, false);
         let pieces = piece_count(size_bytes);

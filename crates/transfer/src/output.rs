@@ -13,16 +13,7 @@ use crate::name::SafePath;
 pub enum Output {
     /// Read a file that is being sent, or (for a transfer being received, after a restart) a part file. Answered by
     /// [`crate::Exchange::handle_read`].
-    Read {
-        /// Which transfer.
-        transfer: TransferId,
-        /// Which entry.
-        file: FileIndex,
-        /// First byte.
-        offset: u64,
-        /// 0 to 1 MiB. 0 asks only whether the file is still there and unchanged.
-        len: u64,
-    },
+    Read(ReadRequest),
     /// Nothing more is read of this file for now; its handle may be closed.
     CloseSource {
         /// Which transfer.
@@ -99,6 +90,22 @@ pub enum Output {
         /// Who broke it.
         by: Party,
     },
+}
+
+/// What to read. Handed back with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Which transfer.
+    pub transfer: TransferId,
+    /// Which entry.
+    pub file: FileIndex,
+    /// Which content of the file: 0 is the one that was offered. After a [`ReadError::Changed`] requests may come for
+    /// the next one, which has the size and time that the error told.
+    pub version: u32,
+    /// First byte.
+    pub offset: u64,
+    /// 0 to 1 MiB. 0 asks only whether the file is still there and unchanged.
+    pub len: u64,
 }
 
 /// One entry to be put under its final name.
@@ -224,7 +231,7 @@ pub enum Party {
 /// Why a file could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Size, last change or identity are not those of the file that was offered, or that was opened first.
+    /// Size, last change or identity are not those of the version that was asked for.
     ///
     /// Checked after the bytes were read, so that bytes of a changing file are never taken for the file.
     #[error("the file changed: {size_bytes} bytes now")]

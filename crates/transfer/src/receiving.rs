@@ -1,34 +1,26 @@
 //! An accepted transfer as its receiver sees it: verify, write, make durable, place, acknowledge.
 
+mod answers;
+mod storage;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use lanyard_protocol::control::{
-    ControlMessage, FailedFile, FileFailure, FileIndex, Hash, Hashes, HeldFile, ManifestEntry, PauseReason, PieceRef,
-    PieceRun, Span, TransferId, ViolationCode,
+    ControlMessage, FailedFile, FileFailure, FileIndex, Hash, ManifestEntry, PauseReason, Span, TransferId,
+    ViolationCode,
 };
 use lanyard_protocol::frame::PIECE_BYTES;
 
-use crate::config::Config;
-use crate::hash::{file_root, piece_count, piece_len};
+use self::answers::{Answer, HavePart};
+use crate::hash::{piece_count, piece_len};
 use crate::journal::{Kept, Record};
 use crate::manifest::Manifest;
 use crate::outbox::Outbox;
-use crate::output::{Event, Output, Placement, WriteError};
+use crate::output::{Event, Output};
 use crate::progress::{Meter, Progress};
 use crate::recheck::Recheck;
 use crate::spans;
-
-/// Runs in one `accept` or `received` message, and pieces in one `again`: at most 48 KiB of JSON.
-const ITEMS_IN_MESSAGE: usize = 1000;
-
-/// What the parts of one `have` message may cost, in bytes of JSON, and what each costs at most.
-const HAVE_COST: usize = 48_000;
-const COST_OF_SPAN: usize = 40;
-const COST_OF_FAILURE: usize = 48;
-const COST_OF_FILE: usize = 64;
-const COST_OF_RUN: usize = 48;
-const COST_OF_HASH: usize = 43;
 
 /// Entries of one `entries` record.
 const ENTRIES_IN_RECORD: usize = 256;
@@ -110,26 +102,6 @@ struct Dirty {
     bytes: u64,
     since: Option<Instant>,
     syncing: Option<BTreeSet<(FileIndex, u64)>>,
-}
-
-/// What is to be said about the offer on this link.
-#[derive(Debug, Default)]
-enum Answer {
-    #[default]
-    Given,
-    Accept {
-        from: FileIndex,
-    },
-    Have {
-        part: HavePart,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum HavePart {
-    Done { from: FileIndex },
-    Failed { from: FileIndex },
-    Held { from: FileIndex, piece: u64 },
 }
 
 /// What became of the start of a chunk.
@@ -448,164 +420,6 @@ impl Receiving {
         }
     }
 
-    // --- what the disk says ---
-
-    pub(crate) fn handle_written(&mut self, now: Instant, file: FileIndex, offset: u64, out: &mut Outbox) {
-        let piece = offset / PIECE_BYTES;
-        let Some(state) = self.files.get_mut(file as usize) else { return };
-        let len = piece_len(state.size_bytes, piece);
-        let Some(held) = state.pieces.get_mut(&piece).filter(|held| held.stage == Stage::Writing) else { return };
-        held.stage = Stage::Written;
-        state.written += 1;
-        self.meter.add(now, len);
-        self.dirty.pieces.insert((file, piece));
-        self.dirty.bytes += len;
-        self.dirty.since.get_or_insert(now);
-        self.check_whole(now, file, out);
-    }
-
-    pub(crate) fn handle_write_failed(&mut self, file: FileIndex, offset: u64, error: WriteError, out: &mut Outbox) {
-        let piece = offset / PIECE_BYTES;
-        let Some(state) = self.files.get_mut(file as usize) else { return };
-        if state.fate != Fate::Arriving {
-            return;
-        }
-        match error {
-            WriteError::Failed => {
-                self.give_up(file, FileFailure::CannotWrite, out);
-            }
-            WriteError::NoSpace => {
-                state.is_open = false;
-                if state.pieces.get(&piece).is_some_and(|held| held.stage == Stage::Writing) {
-                    state.pieces.remove(&piece);
-                    self.no_room_for.insert((file, piece));
-                }
-                self.pause(PauseReason::NoSpace, out);
-            }
-        }
-    }
-
-    pub(crate) fn handle_synced(&mut self, out: &mut Outbox) {
-        let Some(synced) = self.dirty.syncing.take() else { return };
-        let mut records: Vec<Record> = Vec::new();
-        for (file, piece) in synced {
-            let state = &mut self.files[file as usize];
-            if state.fate != Fate::Arriving {
-                continue;
-            }
-            let Some(held) = state.pieces.get_mut(&piece).filter(|held| held.stage == Stage::Written) else { continue };
-            held.stage = Stage::Durable;
-            match records.last_mut() {
-                Some(Record::Pieces { file: last, version, first, hashes })
-                    if *last == file && *version == held.version && *first + hashes.0.len() as u64 == piece =>
-                {
-                    hashes.0.push(held.hash);
-                }
-                _ => records.push(Record::Pieces {
-                    file,
-                    version: held.version,
-                    first: piece,
-                    hashes: Hashes(vec![held.hash]),
-                }),
-            }
-        }
-        if !records.is_empty() {
-            out.push(Output::Journal { transfer: self.id, records, sync: false });
-        }
-    }
-
-    fn check_whole(&mut self, now: Instant, file: FileIndex, out: &mut Outbox) {
-        let state = &self.files[file as usize];
-        let Some(root) = state.root else { return };
-        if state.fate != Fate::Arriving || state.written < piece_count(state.size_bytes) {
-            return;
-        }
-        if file_root(state.size_bytes, state.pieces.values().map(|held| &held.hash)) != root {
-            self.give_up(file, FileFailure::Damaged, out);
-            return;
-        }
-        if !state.is_open
-            && let Some(path) = self.manifest.path(file).cloned()
-        {
-            // An empty file, or one that was whole before this process began.
-            out.push(Output::Open { transfer: self.id, file, path, size_bytes: state.size_bytes });
-        }
-        self.make_ready(now, file);
-    }
-
-    fn make_ready(&mut self, now: Instant, file: FileIndex) {
-        let state = &mut self.files[file as usize];
-        state.fate = Fate::Ready;
-        state.is_open = true;
-        self.ready_at_once |= state.size_bytes >= PIECE_BYTES;
-        self.arriving -= 1;
-        // Placing makes it durable as a whole.
-        self.forget_dirty(file);
-        self.ready.push_back(file);
-        self.ready_since.get_or_insert(now);
-    }
-
-    fn forget_dirty(&mut self, file: FileIndex) {
-        let size_bytes = self.files[file as usize].size_bytes;
-        let mine: Vec<_> = self.dirty.pieces.range((file, 0)..=(file, u64::MAX)).copied().collect();
-        for (file, piece) in mine {
-            self.dirty.pieces.remove(&(file, piece));
-            self.dirty.bytes = self.dirty.bytes.saturating_sub(piece_len(size_bytes, piece));
-        }
-        if self.dirty.pieces.is_empty() {
-            (self.dirty.since, self.dirty.bytes) = (None, 0);
-        }
-    }
-
-    pub(crate) fn handle_placed(
-        &mut self,
-        now: Instant,
-        file: FileIndex,
-        result: Result<(), WriteError>,
-        out: &mut Outbox,
-    ) {
-        if !self.placing.remove(&file) {
-            return;
-        }
-        let transfer = self.id;
-        let state = &mut self.files[file as usize];
-        match result {
-            Ok(()) => {
-                state.fate = Fate::Placed;
-                state.pieces = BTreeMap::new();
-                self.open -= 1;
-                self.placed.push(file);
-                out.tell(Event::FileDone { transfer, file });
-            }
-            Err(WriteError::NoSpace) => {
-                state.fate = Fate::Ready;
-                self.ready.push_back(file);
-                self.ready_since.get_or_insert(now);
-                self.pause(PauseReason::NoSpace, out);
-            }
-            Err(WriteError::Failed) => {
-                state.fate = Fate::Ready;
-                self.give_up(file, FileFailure::CannotWrite, out);
-            }
-        }
-        if self.placing.is_empty() && !self.placed.is_empty() {
-            let placed = std::mem::take(&mut self.placed);
-            let records = placed.iter().map(|file| Record::Placed { file: *file }).collect();
-            out.push(Output::Journal { transfer, records, sync: false });
-            self.unacknowledged.extend(placed);
-        }
-    }
-
-    pub(crate) fn handle_read_back(&mut self, file: FileIndex, offset: u64, bytes: Option<&[u8]>, out: &mut Outbox) {
-        let piece = offset / PIECE_BYTES;
-        let hash = bytes.map(crate::hash::piece_hash);
-        let expected = self.files.get(file as usize).and_then(|state| state.pieces.get(&piece)).map(|held| held.hash);
-        let matches = expected.is_some() && expected == hash;
-        if self.recheck.handle_read(file, piece, matches) && !matches {
-            self.drop_piece(file, piece, out);
-        }
-    }
-
     // --- what people and the other side decide ---
 
     /// This side gives a file up; `false` when it is settled already.
@@ -675,200 +489,7 @@ impl Receiving {
         self.wanted_mut(file).ok().filter(|state| !state.is_folder).ok_or(ViolationCode::UnknownFile)
     }
 
-    // --- batches ---
-
-    /// Has written bytes made durable, whole files placed and old bytes read back, when it is time.
-    pub(crate) fn pull(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
-        let transfer = self.id;
-        let files = &self.files;
-        self.recheck.pull(|file, piece| {
-            let len = piece_len(files[file as usize].size_bytes, piece);
-            out.push(Output::Read { transfer, file, offset: piece * PIECE_BYTES, len });
-        });
-        if self.sync_due(config).is_some_and(|due| due <= now) {
-            self.dirty.since = None;
-            self.dirty.bytes = 0;
-            let pieces = std::mem::take(&mut self.dirty.pieces);
-            let mut files: Vec<_> = pieces.iter().map(|(file, _)| *file).collect();
-            files.dedup();
-            self.dirty.syncing = Some(pieces);
-            out.push(Output::Sync { transfer, files });
-        }
-        if self.place_due(config).is_some_and(|due| due <= now) {
-            self.place(now, config, out);
-        }
-    }
-
-    fn sync_due(&self, config: &Config) -> Option<Instant> {
-        let since = self.dirty.since.filter(|_| self.dirty.syncing.is_none())?;
-        Some(if self.dirty.bytes >= config.sync_bytes { since } else { since + config.sync_after })
-    }
-
-    fn place_due(&self, config: &Config) -> Option<Instant> {
-        let stands_still = self.paused_by_us == Some(PauseReason::NoSpace);
-        let since = self.ready_since.filter(|_| self.placing.is_empty() && !stands_still)?;
-        let at_once = self.ready_at_once || self.arriving == 0 || self.ready.len() >= config.commit_files;
-        Some(if at_once { since } else { since + config.commit_after })
-    }
-
-    fn place(&mut self, now: Instant, config: &Config, out: &mut Outbox) {
-        let transfer = self.id;
-        let count = self.ready.len().min(config.commit_files);
-        let batch: Vec<_> = self.ready.drain(..count).collect();
-        (self.ready_since, self.ready_at_once) = ((!self.ready.is_empty()).then_some(now), false);
-        let mut entries = Vec::with_capacity(batch.len());
-        let mut records = Vec::with_capacity(batch.len());
-        for file in batch {
-            let state = &mut self.files[file as usize];
-            let Some(path) = self.manifest.path(file).cloned() else { continue };
-            state.fate = Fate::Placing;
-            self.placing.insert(file);
-            entries.push(Placement { file, path, is_folder: state.is_folder, modified_ms: state.modified_ms });
-            records.push(Record::Placing { file });
-        }
-        out.push(Output::Journal { transfer, records, sync: true });
-        out.push(Output::Place { transfer, entries });
-    }
-
-    pub(crate) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
-        [self.sync_due(config), self.place_due(config)].into_iter().flatten().min()
-    }
-
-    // --- long lists, made when there is room ---
-
-    pub(crate) fn poll_message(&mut self) -> Option<ControlMessage> {
-        let transfer = self.id;
-        match self.answer {
-            Answer::Accept { from } => return Some(self.accept_part(from)),
-            Answer::Have { part } if self.recheck.is_done() => return Some(self.have_part(part)),
-            Answer::Have { .. } => return None,
-            Answer::Given => {}
-        }
-        if !self.again.is_empty() && self.paused_by_us.is_none() {
-            let mut pieces = Vec::new();
-            while pieces.len() < ITEMS_IN_MESSAGE
-                && let Some((file, piece)) = self.again.pop_first()
-            {
-                pieces.push(PieceRef { file, piece });
-            }
-            return Some(ControlMessage::Again { transfer, pieces });
-        }
-        if !self.untold.is_empty() {
-            let count = self.untold.len().min(ITEMS_IN_MESSAGE / 2);
-            return Some(ControlMessage::Fail { transfer, files: self.untold.drain(..count).collect() });
-        }
-        if !self.unacknowledged.is_empty() {
-            let mut acknowledged = Vec::new();
-            while acknowledged.len() < ITEMS_IN_MESSAGE
-                && let Some(file) = self.unacknowledged.pop_first()
-            {
-                acknowledged.push(file);
-            }
-            return Some(ControlMessage::Received { transfer, files: spans::from_indices(acknowledged) });
-        }
-        None
-    }
-
-    fn accept_part(&mut self, from: FileIndex) -> ControlMessage {
-        let all = (0..).zip(&self.files).filter(|(_, state)| state.fate != Fate::Unwanted).map(|(file, _)| file);
-        let mut wanted = spans::from_indices(all.skip_while(|file| *file < from));
-        let last = wanted.len() <= ITEMS_IN_MESSAGE;
-        wanted.truncate(ITEMS_IN_MESSAGE);
-        let end = wanted.last().map_or(0, |span| span.first + span.count);
-        if last {
-            self.begin_have();
-        } else {
-            self.answer = Answer::Accept { from: end };
-        }
-        ControlMessage::Accept { transfer: self.id, wanted, last }
-    }
-
-    fn have_part(&mut self, part: HavePart) -> ControlMessage {
-        let mut have = HaveBuilder { cost: 0, done: Vec::new(), failed: Vec::new(), files: Vec::new() };
-        let next = self.fill_have(part, &mut have);
-        self.answer = next.map_or(Answer::Given, |part| Answer::Have { part });
-        let HaveBuilder { done, failed, files, .. } = have;
-        ControlMessage::Have { transfer: self.id, done, failed, files, last: next.is_none() }
-    }
-
-    /// Adds what fits; says where to go on.
-    fn fill_have(&self, part: HavePart, have: &mut HaveBuilder) -> Option<HavePart> {
-        let mut part = part;
-        loop {
-            part = match part {
-                HavePart::Done { from } => match self.fill_done(from, have) {
-                    Some(from) => return Some(HavePart::Done { from }),
-                    None => HavePart::Failed { from: 0 },
-                },
-                HavePart::Failed { from } => match self.fill_failed(from, have) {
-                    Some(from) => return Some(HavePart::Failed { from }),
-                    None => HavePart::Held { from: 0, piece: 0 },
-                },
-                HavePart::Held { from, piece } => {
-                    let next = self.fill_held(from, piece, have);
-                    return next.map(|(from, piece)| HavePart::Held { from, piece });
-                }
-            };
-        }
-    }
-
-    fn files_from(&self, from: FileIndex) -> impl Iterator<Item = (FileIndex, &InFile)> {
-        (0..).zip(&self.files).skip(from as usize)
-    }
-
-    fn fill_done(&self, from: FileIndex, have: &mut HaveBuilder) -> Option<FileIndex> {
-        for (file, _) in self.files_from(from).filter(|(_, state)| state.fate == Fate::Placed) {
-            if let Some(span) = have.done.last_mut().filter(|span| span.first + span.count == file) {
-                span.count += 1;
-            } else if have.fits(COST_OF_SPAN) {
-                have.done.push(Span { first: file, count: 1 });
-            } else {
-                return Some(file);
-            }
-        }
-        None
-    }
-
-    fn fill_failed(&self, from: FileIndex, have: &mut HaveBuilder) -> Option<FileIndex> {
-        for (file, state) in self.files_from(from) {
-            let Fate::Failed(reason) = state.fate else { continue };
-            if !have.fits(COST_OF_FAILURE) {
-                return Some(file);
-            }
-            have.failed.push(FailedFile { file, reason });
-        }
-        None
-    }
-
-    fn fill_held(&self, from: FileIndex, from_piece: u64, have: &mut HaveBuilder) -> Option<(FileIndex, u64)> {
-        for (file, state) in self.files_from(from) {
-            let from_piece = if file == from { from_piece } else { 0 };
-            let mut runs: Vec<PieceRun> = Vec::new();
-            let mut cut = None;
-            for (piece, held) in state.pieces.range(from_piece..) {
-                let cost = match runs.last() {
-                    Some(run) if run.first + run.hashes.0.len() as u64 == *piece => COST_OF_HASH,
-                    Some(_) => COST_OF_HASH + COST_OF_RUN,
-                    None => COST_OF_HASH + COST_OF_RUN + COST_OF_FILE,
-                };
-                if !have.fits(cost) {
-                    cut = Some((file, *piece));
-                    break;
-                }
-                match runs.last_mut() {
-                    Some(run) if cost == COST_OF_HASH => run.hashes.0.push(held.hash),
-                    _ => runs.push(PieceRun { first: *piece, hashes: Hashes(vec![held.hash]) }),
-                }
-            }
-            if !runs.is_empty() {
-                have.files.push(HeldFile { file, version: state.version, runs });
-            }
-            if cut.is_some() {
-                return cut;
-            }
-        }
-        None
-    }
+    // --- what can be seen ---
 
     pub(crate) fn progress(&self, now: Instant) -> Progress {
         let mut progress = Progress {
@@ -917,21 +538,5 @@ impl InFile {
             }
             ManifestEntry::Folder { .. } => Self { is_folder: true, ..Self::default() },
         }
-    }
-}
-
-/// One `have` message in the making.
-struct HaveBuilder {
-    cost: usize,
-    done: Vec<Span>,
-    failed: Vec<FailedFile>,
-    files: Vec<HeldFile>,
-}
-
-impl HaveBuilder {
-    fn fits(&mut self, cost: usize) -> bool {
-        let fits = self.cost + cost <= HAVE_COST;
-        self.cost += if fits { cost } else { 0 };
-        fits
     }
 }
