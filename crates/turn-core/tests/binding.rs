@@ -43,7 +43,7 @@ fn server(now: Instant) -> Server {
 fn discovery() -> Config {
     let primary = "198.51.100.1:3478".parse().unwrap();
     let alternate = "198.51.100.2:3479".parse().unwrap();
-    Config { discovery: Some(Discovery { primary, alternate }) }
+    Config { discovery: Some(Discovery { primary, alternate }), ..Config::default() }
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub(crate) struct Lab {
     pub(crate) unanswered: Vec<(RelayId, IpAddr, PortRequest)>,
     /// Messages to clients.
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
+    /// What each client was told as its first relayed address.
+    pub(crate) relayed_of: BTreeMap<FiveTuple, SocketAddr>,
     /// Whether sockets open by themselves.
     pub(crate) opens: bool,
     next_port: u16,
@@ -90,6 +92,7 @@ impl Lab {
             sockets: BTreeMap::new(),
             unanswered: Vec::new(),
             sent: Vec::new(),
+            relayed_of: BTreeMap::new(),
             opens: true,
             next_port: 50_000,
         }
@@ -253,7 +256,7 @@ pub(crate) struct Client {
     /// PASSWORD-ALGORITHMS as they were offered; sent back when set.
     pub(crate) offered: Option<Vec<u8>>,
     pub(crate) hides_name: bool,
-    next_id: u64,
+    pub(crate) next_id: u64,
 }
 
 impl Client {
@@ -386,6 +389,7 @@ impl Client {
     pub(crate) fn allocate(&mut self, lab: &mut Lab) -> SocketAddr {
         let reply = self.allocate_with(lab, |_| {});
         assert_eq!(reply.outcome(), 0);
+        lab.relayed_of.insert(self.tuple, reply.relayed());
         reply.relayed()
     }
 
