@@ -42,7 +42,8 @@ const TEXT: Record<PairingErrorKind, string> = {
   equal_statics: "the other device has this device's own key: if it is a copy of this one, reset its identity",
   weak_key: 'the other side sent a key that protects nothing: somebody interferes, start again',
   wrong_code: 'the code was wrong, or somebody else tried it: it is used up, make a new code',
-  wrong_secret: 'the other device does not have the secret of this link: show the link again and scan it anew',
+  wrong_secret: 
+    'the other device does not know the secret of this link or pairing: scan the link again, or pair the two anew',
   too_many_wrong_tries: 'five wrong attempts were made on this link: it is closed, make a new one',
   tampered: 'a message was changed on its way: somebody between the devices interferes, start again',
   wrong_shower:
@@ -74,7 +75,7 @@ export type AbortReason =
 /** The byte of a reason is its place here plus one. */
 const REASONS: readonly (readonly [AbortReason, string])[] = [
   ['wrong_code', 'the code was wrong, or somebody else tried it; it is used up, make a new code'],
-  ['wrong_secret', "it does not know this link's secret; show the link again and scan it anew"],
+  ['wrong_secret', 'it has another secret for this link or pairing; scan the link again, or pair the two anew'],
   ['protocol', 'it could not follow our messages; start again'],
   ['pictures', 'the pictures were not the same; nothing was accepted, start again'],
   ['key', 'it expected another device in our place; do not go on before you know why'],

@@ -39,7 +39,10 @@ export type Output =
   | { readonly kind: 'established'; readonly session: Session }
   /** A message or joiner was refused, and the meeting goes on: a link still waits for the right joiner. */
   | { readonly kind: 'refused'; readonly error: PairingError }
-  /** The meeting is over. A code is burnt: give its nameplate back and show the error's message. */
+  /**
+   * The meeting is over. A code is burnt: give its nameplate back and show the error's message. After `established` it
+   * means that the other side did not take our last message, and the session is worth nothing.
+   */
   | { readonly kind: 'failed'; readonly error: PairingError };
 
 type Secret = { readonly kind: 'psk'; readonly psk: Uint8Array } | { readonly kind: 'code'; readonly code: Code };
