@@ -30,6 +30,7 @@ pub(crate) fn everything() -> Result<()> {
     let rust =
         Step::new("Rust tests", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]).run_and_read()?;
     counts += Counts::read(&rust);
+    counts += interop()?;
     counts += browser(&[])?;
     say(&format!("tests: {counts}"));
     Ok(())
@@ -76,6 +77,25 @@ fn static_checks() -> Result<()> {
     Step::new("types of the page", "npm", &["run", "--silent", "check"]).within("web").run()?;
     needs::npm_packages("tests/browser")?;
     Step::new("types of the browser tests", "npm", &["run", "--silent", "check"]).within("tests/browser").run()
+}
+
+/// The page's machines against the Rust ones, live.
+fn interop() -> Result<Counts> {
+    Step::new("build the Rust side", "cargo", &["build", "--locked", "--examples"])
+        .args(&["--package", "lanyard-pairing", "--package", "lanyard-transfer"])
+        .run()?;
+    let examples = crate::target_dir().join("debug/examples");
+    let example = |name: &str| examples.join(name).display().to_string();
+    let output = Step::new("Rust and TypeScript against each other", "npm", &["run", "--silent", "test:interop"])
+        .within("web")
+        .env("LANYARD_PAIRING_STDIO", &example("pairing_stdio"))
+        .env("LANYARD_TRANSFER_STDIO", &example("transfer_stdio"))
+        .run_and_read()?;
+    let counts = Counts::read(&output);
+    if counts.passed == 0 {
+        bail!("no live test of both languages ran");
+    }
+    Ok(counts)
 }
 
 fn unit_tests_of_the_page() -> Result<Counts> {
