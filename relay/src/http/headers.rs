@@ -1,0 +1,45 @@
+//! What every answer says about how a browser must treat it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Authority;
+
+/// Names of the Trusted Types policies that the page may make: Svelte's own for its templates, ours for workers.
+const TRUSTED_TYPES: &str = "svelte-trusted-html lanyard";
+
+/// Features a page may use; everything else that browsers gate by policy is off.
+const PERMISSIONS: &str = "camera=(self), clipboard-read=(self), clipboard-write=(self), fullscreen=(self), \
+     local-network=(self), local-network-access=(self), loopback-network=(self), screen-wake-lock=(self), \
+     web-share=(self), accelerometer=(), bluetooth=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), \
+     microphone=(), midi=(), payment=(), serial=(), usb=()";
+
+/// Sets them. There is no CORS header, ever: other origins have no business here.
+pub(crate) fn secure(headers: &mut HeaderMap, authority: Option<&Authority>) {
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
+        (HeaderName::from_static("origin-agent-cluster"), "?1"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::try_from(content_security_policy(authority)) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// `'self'` does not cover WebSockets in every browser (Safari before 15.4), so they are named.
+fn content_security_policy(authority: Option<&Authority>) -> String {
+    let sockets = authority.map(|own| format!(" ws://{own} wss://{own}")).unwrap_or_default();
+    format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; \
+         media-src 'self' blob:; font-src 'self'; connect-src 'self' blob:{sockets}; worker-src 'self'; \
+         manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-src 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types {TRUSTED_TYPES}"
+    )
+}

@@ -1,0 +1,284 @@
+//! TCP listeners: limits before anything is read, TLS, and HTTP/1.1 within bounds.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use lanyard_signaling::SourceKey;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::http::WireInfo;
+use crate::metrics::Metrics;
+use crate::tls::Identity;
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 8 * 1024;
+/// Header fields of a request.
+const HEAD_FIELDS: usize = 64;
+/// Time for a request's head, and between requests of one connection.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Time for a TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Unfinished TLS handshakes in all and of one source.
+const HANDSHAKES: (usize, usize) = (1_000, 16);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// Pause after a failed accept: out of file descriptors is the usual reason, and trying at once helps nobody.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds `address`, or one of the next ports when it is taken. `[::]` takes IPv4 too, and is `0.0.0.0` where there is
+/// no IPv6.
+pub(crate) fn bind_tcp(address: SocketAddr, port_tries: u16) -> io::Result<TcpListener> {
+    bind(address, port_tries, |address| {
+        let socket = open(address, Type::STREAM, Protocol::TCP)?;
+        // A relay that restarts gets its port back at once. On Unix this does not share a port that is in use.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    })
+}
+
+/// The same for UDP.
+pub(crate) fn bind_udp(address: SocketAddr, port_tries: u16) -> io::Result<tokio::net::UdpSocket> {
+    bind(address, port_tries, |address| {
+        let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+        socket.bind(&address.into())?;
+        tokio::net::UdpSocket::from_std(socket.into())
+    })
+}
+
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bind<T>(wanted: SocketAddr, port_tries: u16, try_one: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    let mut address = wanted;
+    let mut tries = port_tries;
+    loop {
+        match try_one(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 1 && address.port() < u16::MAX => {
+                tries -= 1;
+                address.set_port(address.port() + 1);
+            }
+            Err(error) if is_without_ipv6(&error) && address.ip().is_unspecified() && address.is_ipv6() => {
+                address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT and EADDRNOTAVAIL; the first has no stable kind.
+    error.kind() == io::ErrorKind::AddrNotAvailable || matches!(error.raw_os_error(), Some(97 | 47 | 10047))
+}
+
+/// What all listeners share.
+pub(crate) struct Front {
+    pub(crate) router: axum::Router,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connections: Arc<Places>,
+    pub(crate) handshakes: Arc<Places>,
+    /// Addresses that may hold any number of connections: trusted proxies.
+    pub(crate) is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Becomes true when the relay stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Front {
+    pub(crate) fn handshake_places() -> Arc<Places> {
+        Arc::new(Places::new(HANDSHAKES.0, HANDSHAKES.1))
+    }
+}
+
+/// Accepts until the relay stops; with an identity, TLS.
+pub(crate) async fn run(listener: TcpListener, identity: Option<Arc<Identity>>, front: Arc<Front>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(front.stopping.clone()) => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let source = (!(front.is_exempt)(peer.ip())).then(|| SourceKey::of(peer.ip()));
+        let Some(place) = front.connections.take(source) else {
+            debug!(%peer, "too many connections");
+            front.metrics.connection_refused();
+            continue;
+        };
+        let (front, identity) = (Arc::clone(&front), identity.clone());
+        tokio::spawn(async move {
+            front.metrics.connection_opened();
+            serve(stream, peer, source, identity, &front).await;
+            front.metrics.connection_closed();
+            drop(place);
+        });
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    source: Option<SourceKey>,
+    identity: Option<Arc<Identity>>,
+    front: &Front,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Signaling is small messages that somebody waits for.
+    let _ = stream.set_nodelay(true);
+    let wire = WireInfo { peer, local, tls: identity.is_some() };
+    let Some(identity) = identity else { return serve_http(stream, wire, front).await };
+    let Some(place) = front.handshakes.take(source) else {
+        front.metrics.tls_failed();
+        return;
+    };
+    let handshake = TlsAcceptor::from(identity.current()).accept(stream);
+    let result = tokio::time::timeout(HANDSHAKE_TIME, handshake).await;
+    drop(place);
+    match result {
+        Ok(Ok(stream)) => serve_http(stream, wire, front).await,
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "TLS handshake failed");
+            front.metrics.tls_failed();
+        }
+        Err(_) => front.metrics.tls_failed(),
+    }
+}
+
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, wire: WireInfo, front: &Front) {
+    let router = TowerToHyperService::new(front.router.clone());
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(wire);
+        router.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_header_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS)
+        .max_buf_size(2 * HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stopped(front.stopping.clone()) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(peer = %wire.peer, %error, "HTTP connection ended");
+    }
+}
+
+/// Ends when the relay stops, or is gone.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Places for connections: so many in all, so many of one source.
+#[derive(Debug)]
+pub(crate) struct Places {
+    total: usize,
+    per_source: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    by_source: HashMap<SourceKey, usize>,
+}
+
+/// A taken place; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    source: Option<SourceKey>,
+}
+
+impl Places {
+    pub(crate) fn new(total: usize, per_source: usize) -> Self {
+        Self { total, per_source, taken: Mutex::default() }
+    }
+
+    /// `None` when the source, or all, hold as many as they may. Without a source only the total counts.
+    pub(crate) fn take(self: &Arc<Self>, source: Option<SourceKey>) -> Option<Place> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.total >= self.total {
+            return None;
+        }
+        if let Some(key) = source {
+            let held = taken.by_source.entry(key).or_default();
+            if *held >= self.per_source {
+                return None;
+            }
+            *held += 1;
+        }
+        taken.total += 1;
+        Some(Place { places: Arc::clone(self), source })
+    }
+
+    /// Places taken now.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.total -= 1;
+        if let Some(key) = self.source
+            && let Some(held) = taken.by_source.get_mut(&key)
+        {
+            *held -= 1;
+            if *held == 0 {
+                taken.by_source.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_by_source_and_in_all_and_given_back() {
+        let source = |n: u8| Some(SourceKey::of(IpAddr::from([192, 0, 2, n])));
+        let places = Arc::new(Places::new(3, 2));
+        let held: Vec<_> = (0..2).map(|_| places.take(source(1)).unwrap()).collect();
+        assert!(places.take(source(1)).is_none(), "the third of one source");
+        let other = places.take(source(2)).unwrap();
+        assert!(places.take(None).is_none(), "the fourth in all");
+        drop((held, other));
+        assert_eq!(places.taken(), 0);
+        assert!(places.taken.lock().unwrap().by_source.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! The relay's command line.
+
+mod cli;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lanyard_relay::config::{Config, LogConfig, LogFormat};
+use lanyard_relay::{Relay, RelayHandle};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use cli::Cli;
+
+/// Exit codes, as the README lists them.
+mod exit {
+    /// Something else went wrong.
+    pub(crate) const FAILED: u8 = 1;
+    /// The configuration cannot be used. The same as for a wrong flag.
+    pub(crate) const CONFIG: u8 = 2;
+    /// An address cannot be listened on.
+    pub(crate) const BIND: u8 = 3;
+    /// Connections were still open when the time to drain was over.
+    pub(crate) const CUT: u8 = 4;
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match cli.config() {
+        Ok(config) => config,
+        Err(problem) => {
+            eprintln!("lanyard-relay: {problem}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if cli.check_config {
+        eprintln!("lanyard-relay: the configuration is fine");
+        return ExitCode::SUCCESS;
+    }
+    if let Err(problem) = start_log(&config.log) {
+        eprintln!("lanyard-relay: log.filter: {problem}");
+        return ExitCode::from(exit::CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            error!(%problem, "cannot start");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> ExitCode {
+    // Before anything is open, so that a signal during the start is not lost.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(problem) => {
+            error!(%problem, "cannot listen for signals");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let shown = config.clone();
+    let relay = match Relay::start(config).await {
+        Ok(relay) => relay,
+        Err(problem) => {
+            error!(%problem, "cannot start");
+            return ExitCode::from(match problem {
+                lanyard_relay::StartError::Bind { .. } => exit::BIND,
+                lanyard_relay::StartError::Config(_) | lanyard_relay::StartError::Identity(_) => exit::CONFIG,
+            });
+        }
+    };
+    for line in welcome::lines(&shown, &relay) {
+        eprintln!("{line}");
+    }
+    signals.wait_for_end(&relay).await;
+    info!("stopping");
+    if relay.shutdown().await { ExitCode::SUCCESS } else { ExitCode::from(exit::CUT) }
+}
+
+fn start_log(config: &LogConfig) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&config.filter)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or Ctrl-C; SIGHUP reads the certificate again.
+    async fn wait_for_end(mut self, relay: &RelayHandle) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match relay.reload_certificate() {
+                    Ok(()) => info!("read the certificate again"),
+                    Err(problem) => error!(%problem, "kept the old certificate"),
+                },
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for Ctrl-C.
+    async fn wait_for_end(self, _relay: &RelayHandle) {
+        if let Err(problem) = tokio::signal::ctrl_c().await {
+            error!(%problem, "cannot wait for Ctrl-C");
+        }
+    }
+}

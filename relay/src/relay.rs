@@ -1,0 +1,284 @@
+//! A relay from start to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_signaling::{Fronted, Server};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::AgentToken;
+use crate::config::{Config, ConfigError};
+use crate::http::{AppState, Guard, Page, router};
+use crate::ice::{IceProvider, StunOnly};
+use crate::listener::{self, Front, Places};
+use crate::metrics::Metrics;
+use crate::switchboard::{FrontedCall, Switchboard};
+use crate::tls::{Identity, IdentityError};
+use crate::turn::Stun;
+
+/// How often a stopping relay looks whether its connections are gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Why a relay does not start. Nothing is left open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// An address cannot be listened on. [`io::ErrorKind::AddrInUse`] when all tried ports are taken.
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Bind {
+        /// `http`, `https` or `STUN`.
+        what: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A relay that is to start: a configuration, and what an embedding program adds.
+pub struct Relay {
+    config: Config,
+    page: Option<Page>,
+    routes: Option<axum::Router>,
+}
+
+impl Relay {
+    /// A relay with the page of this build and no routes of its own.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, page: None, routes: None }
+    }
+
+    /// Serves another page.
+    #[must_use]
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = Some(page);
+        self
+    }
+
+    /// Adds routes behind the same checks of `Host`, and of `Origin`, `Sec-Fetch-Site` and `X-Lanyard: 1` for methods
+    /// that change something. They must not have a fallback or a route that the relay has.
+    #[must_use]
+    pub fn with_routes(mut self, routes: axum::Router) -> Self {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// Starts a relay without additions. The same as `Relay::new(config).run()`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<RelayHandle, StartError> {
+        Self::new(config).run().await
+    }
+
+    /// Opens everything and serves until [`RelayHandle::shutdown`], or until the handle is dropped.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    #[expect(clippy::unused_async, reason = "it must run inside a runtime, and says so by its type")]
+    pub async fn run(self) -> Result<RelayHandle, StartError> {
+        let Self { config, page, routes } = self;
+        config.check()?;
+        let identity = match (&config.tls.certificate, &config.tls.key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(Identity::load(certificate, key)?)),
+            _ => None,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let http = open("http", &config.http.listen, config.http.port_tries)?;
+        let https = match &identity {
+            Some(_) => open("https", &config.tls.listen, config.http.port_tries)?,
+            None => Vec::new(),
+        };
+        let stun = start_stun(&config, &metrics)?;
+        let stun_address = stun.as_ref().map(|stun| stun.address);
+        let ice: Box<dyn IceProvider> = Box::new(StunOnly { port: stun_address.map(|address| address.port()) });
+        let server = Server::new(config.signaling.limits(), rand::random());
+        let (switchboard, calls) = Switchboard::start(server, ice, Arc::clone(&metrics));
+        let agent_token = AgentToken::draw();
+        let state = Arc::new(AppState {
+            guard: Guard::new(&config.http.hosts, &config.http.origins, &config.http.trusted_proxies),
+            page: page.unwrap_or_else(Page::embedded),
+            switchboard: switchboard.clone(),
+            metrics: Arc::clone(&metrics),
+            metrics_access: config.metrics,
+            agent_token: agent_token.clone(),
+            signaling: config.signaling.clone(),
+            stun_host: config.stun.host.clone(),
+        });
+        let (stop, stopping) = watch::channel(false);
+        let connections = Arc::new(Places::new(config.http.connections, config.http.connections_per_source));
+        let proxies = Arc::clone(&state);
+        let front = Arc::new(Front {
+            router: router(Arc::clone(&state), routes),
+            metrics,
+            connections: Arc::clone(&connections),
+            handshakes: Front::handshake_places(),
+            is_exempt: Box::new(move |ip| proxies.guard.is_trusted_proxy(ip)),
+            stopping,
+        });
+        let http_addresses = addresses(&http);
+        let https_addresses = addresses(&https);
+        let tasks = http
+            .into_iter()
+            .map(|listener| (listener, None))
+            .chain(https.into_iter().map(|listener| (listener, identity.clone())))
+            .map(|(listener, identity)| tokio::spawn(listener::run(listener, identity, Arc::clone(&front))))
+            .collect();
+        Ok(RelayHandle {
+            http_addresses,
+            https_addresses,
+            stun_address,
+            agent_token,
+            state,
+            switchboard,
+            calls,
+            identity,
+            stop,
+            connections,
+            drain: Duration::from_secs(config.drain_seconds),
+            tasks,
+            _stun: stun,
+        })
+    }
+}
+
+/// A running relay. Dropping it stops listening; [`RelayHandle::shutdown`] also lets connections end well.
+#[derive(Debug)]
+pub struct RelayHandle {
+    http_addresses: Vec<SocketAddr>,
+    https_addresses: Vec<SocketAddr>,
+    stun_address: Option<SocketAddr>,
+    agent_token: AgentToken,
+    state: Arc<AppState>,
+    switchboard: Switchboard,
+    calls: mpsc::Receiver<FrontedCall>,
+    identity: Option<Arc<Identity>>,
+    stop: watch::Sender<bool>,
+    connections: Arc<Places>,
+    drain: Duration,
+    tasks: Vec<JoinHandle<()>>,
+    _stun: Option<Stun>,
+}
+
+impl RelayHandle {
+    /// Where http is listened on, with the ports that were really taken.
+    #[must_use]
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http_addresses
+    }
+
+    /// Where https is listened on; empty without a certificate.
+    #[must_use]
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https_addresses
+    }
+
+    /// Where STUN is listened on, if at all.
+    #[must_use]
+    pub fn stun_address(&self) -> Option<SocketAddr> {
+        self.stun_address
+    }
+
+    /// What the agent in this process sends in [`crate::AGENT_TOKEN_HEADER`] when it connects over loopback.
+    #[must_use]
+    pub fn agent_token(&self) -> &AgentToken {
+        &self.agent_token
+    }
+
+    /// Whether there is a page to serve.
+    #[must_use]
+    pub fn has_page(&self) -> bool {
+        self.state.page.is_built()
+    }
+
+    /// Replaces the host names that are ours, for example when mDNS had to choose another one.
+    pub fn set_hosts(&self, hosts: &[String]) {
+        self.state.guard.set_hosts(hosts);
+    }
+
+    /// Replaces the other devices that this process can reach for its pages: listed as `mdns`, and dialled through
+    /// [`RelayHandle::next_fronted_call`]. At most 128 are kept.
+    pub async fn set_fronted(&self, devices: Vec<Fronted>) {
+        self.switchboard.front(devices).await;
+    }
+
+    /// Waits for somebody to dial a fronted device. Answer within 10 seconds. Cancel-safe.
+    pub async fn next_fronted_call(&mut self) -> Option<FrontedCall> {
+        self.calls.recv().await
+    }
+
+    /// How many WebSockets are open that are not the agent's own, and each change of that.
+    #[must_use]
+    pub fn connected_pages(&self) -> watch::Receiver<usize> {
+        self.switchboard.pages()
+    }
+
+    /// Reads certificate and key again, for connections from now on. Without https it does nothing.
+    ///
+    /// # Errors
+    /// They cannot be used; the old ones stay.
+    pub fn reload_certificate(&self) -> Result<(), IdentityError> {
+        self.identity.as_ref().map_or(Ok(()), |identity| identity.reload())
+    }
+
+    /// Stops listening, tells every WebSocket, lets answers under way end, and waits for that at most
+    /// [`Config::drain_seconds`]. Says whether all ended in time.
+    pub async fn shutdown(self) -> bool {
+        self.stop.send_replace(true);
+        self.switchboard.stop().await;
+        let deadline = tokio::time::Instant::now() + self.drain;
+        loop {
+            let sockets = self.state.metrics.open_sockets();
+            let connections = self.connections.taken();
+            if sockets == 0 && connections == 0 {
+                info!("all connections ended");
+                return true;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                warn!(sockets, connections, "stopped with connections still open");
+                return false;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+}
+
+impl Drop for RelayHandle {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn open(what: &'static str, addresses: &[SocketAddr], port_tries: u16) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |address: &SocketAddr| {
+        listener::bind_tcp(*address, port_tries).map_err(|source| StartError::Bind { what, address: *address, source })
+    };
+    addresses.iter().map(bind).collect()
+}
+
+fn start_stun(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Stun>, StartError> {
+    if !config.stun.enabled {
+        return Ok(None);
+    }
+    let address = config.stun.listen;
+    let stun = Stun::start(&config.stun, rand::random(), Arc::clone(metrics));
+    stun.map(Some).map_err(|source| StartError::Bind { what: "STUN", address, source })
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
