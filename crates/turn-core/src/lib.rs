@@ -24,6 +24,30 @@
 //! }
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
+//!
+//! # What a shell does
+//!
+//! | when | it calls |
+//! |---|---|
+//! | a datagram, or a [frame](first_frame) of a stream, comes from a client | [`Server::handle_client_datagram`], and sends the [`Forward`] it may get |
+//! | a datagram arrives at a relay socket | [`Server::handle_peer_datagram`], and sends the [`ForwardToClient`] it may get |
+//! | an ICMP error comes back to a relay socket | [`Server::handle_peer_icmp`] |
+//! | [`Command::OpenRelaySocket`] was carried out, or failed | [`Server::relay_socket_opened`] |
+//! | a stream ended | [`Server::handle_client_disconnected`] |
+//! | the time of [`Server::poll_timeout`] has come | [`Server::handle_timeout`] |
+//! | someone joins, is seen elsewhere, or leaves a room | [`Server::set_member`], [`Server::remove_member`] |
+//! | the configuration is loaded again | [`Server::set_peer_policy`], [`Server::set_secrets`] and their like |
+//!
+//! and drains [`Server::poll_command`] after each. ChannelData, Send and Data pass without allocation, copy or log; a
+//! request from a stranger leaves nothing behind but a count in a table of fixed size.
+//!
+//! # What is left out
+//!
+//! - TCP towards peers (RFC 6062), on purpose: it lets clients open connections from this host into its network. No
+//!   browser uses it.
+//! - Messages of RFC 3489, without the magic cookie.
+//! - Mobility (RFC 8016), whose attribute may be ignored and is, and third-party authorization (RFC 7635).
+//! - DTLS, which belongs to a shell.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]

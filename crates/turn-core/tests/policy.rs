@@ -1,7 +1,5 @@
 //! Whom a client may reach (room, public, any), and that a change takes hold at once.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking, in its helpers too")]
-
 mod lab;
 
 use lab::{Client, Lab, RELAY_V4, addr, config, ip, with_policy};

@@ -1,7 +1,5 @@
 //! Permissions, channels and payloads (RFC 8656 §10–§12), and the short cut between two clients of one server.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking, in its helpers too")]
-
 mod lab;
 
 use std::time::Duration;

@@ -133,7 +133,7 @@ impl Server {
         payload: &'a [u8],
     ) -> Option<ForwardToClient<'a>> {
         let found = self.relays.get(relay.0).and_then(|socket| {
-            let key = socket.allocation?;
+            let key = socket.allocation.filter(|_| AddressFamily::of(peer.ip()) == socket.family())?;
             let allocation = self.allocations.get(key)?;
             let reach = allocation.permission(peer.ip(), now)?;
             let may = reach == Reach::Host || self.may_exchange(allocation.account, peer, reach).is_ok();

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the lab")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking, in its helpers too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ pub(crate) struct Lab {
     pub(crate) now: Instant,
     /// Relay sockets that are open.
     pub(crate) sockets: BTreeMap<RelayId, SocketAddr>,
+    /// Sockets that were to be opened, and neither failed nor were to be closed since.
+    pub(crate) named: BTreeSet<RelayId>,
     /// Commands to open sockets that were not answered.
     pub(crate) unanswered: Vec<(RelayId, IpAddr, PortRequest)>,
     /// Messages to clients.
@@ -90,6 +92,7 @@ impl Lab {
             server,
             now,
             sockets: BTreeMap::new(),
+            named: BTreeSet::new(),
             unanswered: Vec::new(),
             sent: Vec::new(),
             relayed_of: BTreeMap::new(),
@@ -116,14 +119,17 @@ impl Lab {
                     continue;
                 }
                 Some(Command::CloseRelaySocket { relay }) => {
-                    let was_open = self.sockets.remove(&relay).is_some();
-                    let unanswered = self.unanswered.len();
+                    assert!(self.named.remove(&relay), "closed twice, or never to be opened");
+                    self.sockets.remove(&relay);
                     self.unanswered.retain(|(id, ..)| *id != relay);
-                    assert!(was_open || self.unanswered.len() < unanswered || !self.opens, "closed twice");
                     continue;
                 }
                 Some(Command::OpenRelaySocket { relay, bind, port }) => (relay, bind, port),
             };
+            assert!(self.named.insert(opened.0), "opened twice");
+            if let PortRequest::EvenWithNext(next) = opened.2 {
+                assert!(self.named.insert(next), "opened twice");
+            }
             self.unanswered.push(opened);
             if self.opens {
                 self.answer_open(true);
@@ -144,6 +150,10 @@ impl Lab {
             }
             Ok(local)
         } else {
+            self.named.remove(&relay);
+            if let PortRequest::EvenWithNext(next) = port {
+                self.named.remove(&next);
+            }
             Err(RelaySocketUnavailable)
         };
         self.server.relay_socket_opened(self.now, relay, result);
