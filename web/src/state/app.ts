@@ -23,6 +23,8 @@ export interface RunningApp extends App {
   handleNetworkChange(): void;
   /** The page came back to the front. */
   handleVisible(): void;
+  /** The open page was given a link. */
+  handleInvitation(address: string): void;
   /** The page goes away for good. */
   handleLeave(): void;
 }
@@ -59,7 +61,7 @@ export function startApp(environment: Environment): RunningApp {
   });
   const contacts = new Contacts(model, environment, signaling, transfers, toasts);
   const invites = new Invites(model, environment, signaling, contacts);
-  const invitation = readInvitation(environment, model);
+  let invitation = readInvitation(environment.invitation, model);
 
   const refresh = (count: number): void => {
     if (transfers.busy) transfers.refresh();
@@ -215,6 +217,9 @@ export function startApp(environment: Environment): RunningApp {
     handleVisible: () => {
       signaling.retryNow();
     },
+    handleInvitation: (address) => {
+      invitation = readInvitation(address, model);
+    },
     handleLeave: () => {
       contacts.leaveAll();
     },
@@ -222,7 +227,7 @@ export function startApp(environment: Environment): RunningApp {
 }
 
 /** The link that the page was opened with, shown and not yet opened. */
-function readInvitation({ invitation }: Environment, model: Model): Link | null {
+function readInvitation(invitation: string | null, model: Model): Link | null {
   if (invitation === null) return null;
   try {
     const link = Link.parse(invitation);

@@ -16,11 +16,14 @@ import type { Transfers } from './transfers';
 
 /** Strangers who ring at once; more are not answered. */
 const RINGING = 3;
-/** A device that is met again so soon after is another tab; later it is the same one, come back. */
-const REPLACED_MS = 5_000;
 /** How long a device that left stays in sight. */
 const GONE_MS = 30_000;
 const TEXTS = 200;
+
+interface Traffic {
+  exchange: Exchange;
+  owner: Contact;
+}
 
 interface Contact {
   id: string;
@@ -28,14 +31,14 @@ interface Contact {
   platform: Platform;
   source: DeviceView['source'];
   peer: Peer | null;
-  exchange: Exchange | null;
+  /** What moves between the two; it outlives a session when the device is met anew. */
+  traffic: Traffic | null;
   session: Session | null;
   /** Its id at the server, from the list or told by itself. */
   device: string | null;
   presence: DeviceView['presence'];
   meeting: MeetingView | null;
   awaySinceMs: number | null;
-  metAt: number;
   /** What it told of others near. */
   nearby: readonly ListedDevice[];
   /** What waits for the meeting to end. */
@@ -298,11 +301,9 @@ export class Contacts {
     contact.platform = Object.values(PLATFORMS).find((known) => known === platform) ?? 'other';
     contact.presence = 'connecting';
     contact.meeting = null;
-    contact.metAt = this.#environment.clock.now();
     this.#contacts.set(contact.id, contact);
-    this.#replaceOld(contact, session);
-    const exchange = this.#environment.makeExchange(this.#exchangeEvents(contact));
-    contact.exchange = exchange;
+    const traffic = this.#takeOver(contact, session) ?? this.#newTraffic(contact);
+    contact.traffic = traffic;
     // After this returns, the connection exists and can carry it.
     queueMicrotask(() => {
       if (this.#ownDevice !== null) contact.peer?.tellHere(this.#ownDevice);
@@ -310,25 +311,45 @@ export class Contacts {
       this.publish();
     });
     this.publish();
-    return exchange;
+    return traffic.exchange;
   }
 
-  /** The same device, met before: its page was opened again. */
-  #replaceOld(contact: Contact, session: Session): void {
-    for (const old of [...this.#contacts.values()]) {
-      if (old === contact || old.session === null || !sameBytes(old.session.peerKey, session.peerKey)) continue;
-      if (old.peer?.up === true && contact.metAt - old.metAt < REPLACED_MS) continue;
-      this.disconnect(old.id);
+  /** The same device, met before: what was under way carries on. */
+  #takeOver(contact: Contact, session: Session): Traffic | null {
+    const old = [...this.#contacts.values()].find(
+      (one) => one !== contact && one.session !== null && sameBytes(one.session.peerKey, session.peerKey),
+    );
+    if (old === undefined) return null;
+    this.#contacts.delete(old.id);
+    if (old.presence === 'gone' || old.traffic === null) {
+      old.peer?.abandon();
+      this.#transfers.handleDeviceGone(old.id, 'device_gone');
+      return null;
     }
+    old.peer?.supersede();
+    old.traffic.owner = contact;
+    contact.queue.unshift(...old.queue);
+    this.#transfers.handleDeviceAway(old.id);
+    for (const row of [...this.#model.transfers, ...this.#model.offers, ...this.#model.texts]) {
+      if (row.deviceId === old.id) row.deviceId = contact.id;
+    }
+    return old.traffic;
   }
 
-  #exchangeEvents(contact: Contact): ExchangeEvents {
+  #newTraffic(contact: Contact): Traffic {
+    const owner = (): Contact => traffic.owner;
+    const traffic: Traffic = { exchange: this.#environment.makeExchange(this.#exchangeEvents(owner)), owner: contact };
+    return traffic;
+  }
+
+  #exchangeEvents(owner: () => Contact): ExchangeEvents {
     const transfers = this.#transfers;
     return {
       onOffered: (id, entries, totalBytes) => {
-        const { exchange, session } = contact;
-        if (exchange !== null && session !== null) {
-          transfers.handleOffered(id, exchange, viewOf(contact), session.trust, entries, totalBytes);
+        const contact = owner();
+        const { traffic, session } = contact;
+        if (traffic !== null && session !== null) {
+          transfers.handleOffered(id, traffic.exchange, viewOf(contact), session.trust, entries, totalBytes);
         }
       },
       onAccepted: (id) => {
@@ -356,23 +377,27 @@ export class Contacts {
         transfers.handleCancelled(id, reason, by);
       },
       onText: (id, text) => {
-        const textId = `${contact.id}/in/${String(id)}`;
+        const contact = owner();
+        const textId = `in/${String(id)}`;
         this.#addText(textId, contact, 'receive', text);
         this.#toasts.show({ kind: 'text_received', name: contact.name, textId });
       },
       onTextDelivered: (id) => {
-        const text = this.#model.texts.find((one) => one.id === `${contact.id}/out/${String(id)}`);
+        const text = this.#model.texts.find((one) => one.id === `out/${String(id)}`);
         if (text !== undefined) text.state = 'delivered';
       },
       onSilent: () => {
+        const contact = owner();
         contact.peer?.handleSilent();
         this.#away(contact);
       },
       onHeard: () => {
+        const contact = owner();
         contact.peer?.handleHeard();
         if (contact.peer?.up === true) this.#up(contact);
       },
       onViolation: () => {
+        const contact = owner();
         contact.peer?.abandon();
         this.#transfers.handleDeviceGone(contact.id, 'protocol');
         this.#fail(contact, 'protocol');
@@ -425,7 +450,7 @@ export class Contacts {
 
   #send(id: string, item: SendItem[] | string): void {
     const contact = this.#contacts.get(id);
-    if (contact?.exchange !== undefined && contact.exchange !== null && contact.presence !== 'gone') {
+    if (contact !== undefined && contact.traffic !== null && contact.presence !== 'gone') {
       this.#hand(contact, item);
       return;
     }
@@ -440,12 +465,12 @@ export class Contacts {
   }
 
   #hand(contact: Contact, item: SendItem[] | string): void {
-    const { exchange } = contact;
-    if (exchange === null) return;
+    const exchange = contact.traffic?.exchange;
+    if (exchange === undefined) return;
     if (typeof item === 'string') {
       const id = exchange.sendText(item);
       if (id === null) this.#toasts.show({ kind: 'busy' });
-      else this.#addText(`${contact.id}/out/${String(id)}`, contact, 'send', item);
+      else this.#addText(`out/${String(id)}`, contact, 'send', item);
       return;
     }
     const id = exchange.offer(item);
@@ -476,12 +501,11 @@ function newContact({ id, name, platform, source, device, rang }: Stranger): Con
     device,
     rang,
     peer: null,
-    exchange: null,
+    traffic: null,
     session: null,
     presence: 'meeting',
     meeting: null,
     awaySinceMs: null,
-    metAt: 0,
     nearby: [],
     queue: [],
     route: null,

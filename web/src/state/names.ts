@@ -12,7 +12,7 @@ const LIMIT_BYTES = 64;
 
 /** What a person typed as a name, within 64 bytes of UTF-8 and without line breaks; `null` when nothing is left. */
 export function cleanName(typed: string): string | null {
-  let name = typed.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  let name = typed.replace(/[\p{Cc}\s]+/gu, ' ').trim();
   const encoder = new TextEncoder();
   while (encoder.encode(name).length > LIMIT_BYTES) name = [...name].slice(0, -1).join('').trimEnd();
   return name === '' ? null : name;

@@ -177,14 +177,14 @@ export class Transfers {
     const transfer = this.#transfers.get(id);
     const row = this.#row(id);
     if (transfer === undefined || row === undefined) return;
-    this.refresh();
     const { failedFiles, doneFiles, failure } = transfer;
+    // The engine has let go of an ended transfer, and with it of the last figures.
+    if (failedFiles === 0) row.doneBytes = row.totalBytes;
     if (failedFiles === 0) this.#end(id, { kind: 'done' });
     else if (doneFiles > 0) this.#end(id, { kind: 'partly_done', failedFiles });
     else this.#end(id, { kind: 'failed', failure: failure ?? 'protocol' });
     const { title, fileCount, direction } = row;
     if (doneFiles > 0 || failedFiles === 0) {
-      row.canSave = direction === 'receive' && doneFiles > 0;
       this.#toasts.show({ kind: 'transfer_done', transferId: id, title, fileCount, direction });
     } else {
       this.#toasts.show({ kind: 'transfer_failed', transferId: id, title, failure: failure ?? 'protocol' });
@@ -262,7 +262,7 @@ export class Transfers {
     if (row === undefined || row.endedAtMs === null) return;
     this.#model.transfers = this.#model.transfers.filter((one) => one.id !== id);
     this.#transfers.delete(id);
-    if (row.direction === 'receive') void this.#environment.sink.forget(id).catch(() => undefined);
+    if (row.direction === 'receive') void this.#environment.sink.remove(id).catch(() => undefined);
   }
 
   async saveFile(id: string, file: number): Promise<void> {
@@ -405,6 +405,8 @@ export class Transfers {
     row.endedAtMs = this.#environment.wallClock();
     row.bytesPerSecond = null;
     row.etaSeconds = null;
+    // What is whole can be saved, however the rest of it ended.
+    row.canSave = row.direction === 'receive' && row.doneFiles > 0;
   }
 }
 

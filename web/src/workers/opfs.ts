@@ -6,7 +6,10 @@ import type { SinkFailure } from '../core/storage/sink';
 const OPEN_FILES = 32;
 
 const open = new Map<string, FileSystemSyncAccessHandle>();
+/** Made here and not placed, so to be removed when their transfer is over. */
+const parts = new Set<string>();
 let work: Promise<void> = Promise.resolve();
+let tabFolder = '';
 
 self.onmessage = ({ data }: MessageEvent<OpfsRequest>) => {
   work = work.then(async () => {
@@ -23,6 +26,9 @@ self.onmessage = ({ data }: MessageEvent<OpfsRequest>) => {
 
 async function carryOut(task: OpfsTask): Promise<void> {
   switch (task.op) {
+    case 'begin':
+      tabFolder = task.folder;
+      break;
     case 'open':
       (await handle(task.transfer, task.file)).truncate(task.sizeBytes);
       break;
@@ -38,26 +44,43 @@ async function carryOut(task: OpfsTask): Promise<void> {
     case 'sync':
       for (const file of task.files) open.get(key(task.transfer, file))?.flush();
       break;
-    case 'place': {
-      const file = await handle(task.transfer, task.file);
-      const size = file.getSize();
+    case 'place':
+      await handle(task.transfer, task.file);
       release(task.transfer, task.file);
-      if (size !== task.sizeBytes) throw new Error('another size than was written');
+      parts.delete(key(task.transfer, task.file));
       break;
-    }
-    case 'discard': {
-      const folder = await transferFolder(task.transfer);
-      for (const file of task.files) {
-        release(task.transfer, file);
-        await folder.removeEntry(String(file)).catch(() => undefined);
-      }
+    case 'discard':
+      await discard(task.transfer, task.files);
       break;
-    }
     case 'forget': {
-      for (const name of [...open.keys()].filter((name) => name.startsWith(`${task.transfer}/`))) close(name);
+      const prefix = `${task.transfer}/`;
+      const left = [...parts].filter((name) => name.startsWith(prefix));
+      await discard(
+        task.transfer,
+        left.map((name) => Number(name.slice(prefix.length))),
+      );
+      break;
+    }
+    case 'remove': {
+      for (const names of [open.keys(), parts.keys()]) {
+        for (const name of [...names].filter((one) => one.startsWith(`${task.transfer}/`))) {
+          close(name);
+          parts.delete(name);
+        }
+      }
       await (await ourFolder()).removeEntry(task.transfer, { recursive: true }).catch(() => undefined);
       break;
     }
+  }
+}
+
+async function discard(transfer: string, files: readonly number[]): Promise<void> {
+  if (files.length === 0) return;
+  const folder = await transferFolder(transfer);
+  for (const file of files) {
+    release(transfer, file);
+    parts.delete(key(transfer, file));
+    await folder.removeEntry(String(file)).catch(() => undefined);
   }
 }
 
@@ -75,6 +98,7 @@ async function handle(transfer: string, file: number): Promise<FileSystemSyncAcc
   const [oldest] = open.keys();
   if (oldest !== undefined && open.size >= OPEN_FILES) close(oldest);
   open.set(name, opened);
+  parts.add(name);
   return opened;
 }
 
@@ -90,7 +114,8 @@ function close(name: string): void {
 }
 
 async function ourFolder(): Promise<FileSystemDirectoryHandle> {
-  return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
+  const all = await (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
+  return all.getDirectoryHandle(tabFolder, { create: true });
 }
 
 async function transferFolder(transfer: string): Promise<FileSystemDirectoryHandle> {

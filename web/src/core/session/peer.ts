@@ -160,6 +160,16 @@ export class Peer {
     this.#end();
   }
 
+  /** The same device was met anew: what was carried here goes on there. No event follows. */
+  supersede(): void {
+    const phase = this.#phase;
+    this.#phase = { phase: 'over' };
+    this.#mailbox.leave();
+    if (phase.phase !== 'met') return;
+    phase.connection.close();
+    phase.traffic.handleDown();
+  }
+
   #met(session: Session): void {
     const traffic = this.#events.onMet(session);
     const connection = new Connection({

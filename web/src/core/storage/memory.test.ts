@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
 import { MemorySink } from './memory';
 
-const entry = (file: number, sizeBytes: number) => ({ file, path: 'a', isFolder: false, sizeBytes, modifiedMs: null });
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
 test('pieces that came in any order are read in theirs', async () => {
@@ -9,7 +8,7 @@ test('pieces that came in any order are read in theirs', async () => {
   await sink.open('t', 0, 6);
   await sink.write('t', 0, 3, text('def'));
   await sink.write('t', 0, 0, text('abc'));
-  await sink.place('t', entry(0, 6));
+  await sink.place('t', 0);
   expect(await (await sink.read('t', 0)).text()).toBe('abcdef');
 });
 
@@ -19,6 +18,7 @@ test('what a caller does to its buffer later changes nothing', async () => {
   const buffer = text('abc');
   await sink.write('t', 0, 0, buffer);
   buffer.fill(0);
+  await sink.place('t', 0);
   expect(await (await sink.read('t', 0)).text()).toBe('abc');
 });
 
@@ -26,21 +26,21 @@ test('a file with a hole is not placed', async () => {
   const sink = new MemorySink(100);
   await sink.open('t', 0, 6);
   await sink.write('t', 0, 3, text('def'));
-  await expect(sink.place('t', entry(0, 6))).rejects.toMatchObject({ failure: 'failed' });
+  await expect(sink.place('t', 0)).rejects.toMatchObject({ failure: 'failed' });
 });
 
 test('an empty file needs no bytes', async () => {
   const sink = new MemorySink(100);
-  await sink.place('t', entry(4, 0));
+  await sink.place('t', 4);
   expect((await sink.read('t', 4)).size).toBe(0);
 });
 
-test('the limit counts what all transfers reserve, and forgetting one makes room', async () => {
+test('the limit counts what all transfers reserve, and removing one makes room', async () => {
   const sink = new MemorySink(100);
   await sink.open('one', 0, 60);
   await expect(sink.open('two', 0, 60)).rejects.toMatchObject({ failure: 'no_space' });
   expect(await sink.freeBytes()).toBe(40);
-  await sink.forget('one');
+  await sink.remove('one');
   await sink.open('two', 0, 60);
   expect(await sink.freeBytes()).toBe(40);
 });
@@ -52,7 +52,23 @@ test('bytes beyond the size are refused, and a file that shrinks drops what is b
   await sink.write('t', 0, 3, text('def'));
   await sink.open('t', 0, 3);
   await sink.write('t', 0, 0, text('abc'));
-  await sink.place('t', entry(0, 3));
+  await sink.place('t', 0);
   expect(await (await sink.read('t', 0)).text()).toBe('abc');
   expect(await sink.freeBytes()).toBe(97);
+});
+
+test('a transfer that is over keeps the files that are whole and nothing else', async () => {
+  const sink = new MemorySink(100);
+  for (const file of [0, 1]) {
+    await sink.open('t', file, 3);
+    await sink.write('t', file, 0, text('abc'));
+  }
+  await expect(sink.read('t', 0)).rejects.toMatchObject({ failure: 'failed' });
+  await sink.place('t', 0);
+  await sink.forget('t');
+  expect(await (await sink.read('t', 0)).text()).toBe('abc');
+  await expect(sink.read('t', 1)).rejects.toMatchObject({ failure: 'failed' });
+  expect(await sink.freeBytes()).toBe(97);
+  await sink.remove('t');
+  expect(await sink.freeBytes()).toBe(100);
 });

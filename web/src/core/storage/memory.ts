@@ -1,5 +1,5 @@
 /** Received files in this page's memory: all there is on a plain-http page (FACTS §1). Nothing survives a reload. */
-import { SinkError, type PlacedEntry, type Sink } from './sink';
+import { SinkError, type Sink } from './sink';
 
 const MIB = 1024 * 1024;
 /** Building Blobs beyond this ends tabs on phones (FACTS §2). */
@@ -8,6 +8,7 @@ export const DESKTOP_LIMIT_BYTES = 1024 * MIB;
 
 interface Held {
   sizeBytes: number;
+  placed: boolean;
   /** By offset. A Blob a piece: browsers keep those outside the page's heap, and large ones on disk. */
   pieces: Map<number, Blob>;
 }
@@ -23,7 +24,7 @@ export class MemorySink implements Sink {
   open(transfer: string, file: number, sizeBytes: number): Promise<void> {
     const files = this.#transfers.get(transfer) ?? new Map<number, Held>();
     this.#transfers.set(transfer, files);
-    const held = files.get(file) ?? { sizeBytes: 0, pieces: new Map<number, Blob>() };
+    const held = files.get(file) ?? { sizeBytes: 0, placed: false, pieces: new Map<number, Blob>() };
     const more = sizeBytes - held.sizeBytes;
     if (this.#reservedBytes + more > this.limitBytes) return Promise.reject(new SinkError('no_space'));
     this.#reservedBytes += more;
@@ -46,23 +47,23 @@ export class MemorySink implements Sink {
     return Promise.resolve();
   }
 
-  place(transfer: string, { file, isFolder, sizeBytes }: PlacedEntry): Promise<void> {
-    if (isFolder) return Promise.resolve();
+  async place(transfer: string, file: number): Promise<void> {
+    // An empty file was never written to.
+    if (this.#transfers.get(transfer)?.get(file) === undefined) await this.open(transfer, file, 0);
     const held = this.#transfers.get(transfer)?.get(file);
-    if (held === undefined) {
-      return sizeBytes === 0 ? this.open(transfer, file, 0) : Promise.reject(new SinkError('failed'));
-    }
+    if (held === undefined) throw new SinkError('failed');
     let end = 0;
     for (const [offset, piece] of inOrder(held)) {
-      if (offset !== end) return Promise.reject(new SinkError('failed'));
+      if (offset !== end) throw new SinkError('failed');
       end += piece.size;
     }
-    return end === held.sizeBytes ? Promise.resolve() : Promise.reject(new SinkError('failed'));
+    if (end !== held.sizeBytes) throw new SinkError('failed');
+    held.placed = true;
   }
 
   read(transfer: string, file: number): Promise<Blob> {
     const held = this.#transfers.get(transfer)?.get(file);
-    if (held === undefined) return Promise.reject(new SinkError('failed'));
+    if (held?.placed !== true) return Promise.reject(new SinkError('failed'));
     return Promise.resolve(new Blob(inOrder(held).map(([, piece]) => piece)));
   }
 
@@ -76,6 +77,14 @@ export class MemorySink implements Sink {
   }
 
   async forget(transfer: string): Promise<void> {
+    const files = [...(this.#transfers.get(transfer) ?? [])];
+    await this.discard(
+      transfer,
+      files.filter(([, { placed }]) => !placed).map(([file]) => file),
+    );
+  }
+
+  async remove(transfer: string): Promise<void> {
     await this.discard(transfer, [...(this.#transfers.get(transfer)?.keys() ?? [])]);
     this.#transfers.delete(transfer);
   }

@@ -1,6 +1,6 @@
 /** Received files in the origin's private file system, written by one worker (FACTS §2). Secure pages only. */
 import { OPFS_FOLDER, type OpfsReply, type OpfsRequest, type OpfsTask } from './opfs_messages';
-import { SinkError, type PlacedEntry, type Sink } from './sink';
+import { SinkError, type Sink } from './sink';
 
 /** Left free, so that the browser itself goes on working. */
 const SPARE_BYTES = 64 * 1024 * 1024;
@@ -12,18 +12,31 @@ export function opfsAvailable(): boolean {
     'storage' in navigator &&
     'getDirectory' in navigator.storage &&
     typeof FileSystemFileHandle !== 'undefined' &&
-    'createSyncAccessHandle' in FileSystemFileHandle.prototype
+    'createSyncAccessHandle' in FileSystemFileHandle.prototype &&
+    'locks' in navigator
   );
 }
 
 export class OpfsSink implements Sink {
+  /** `tab`: a name that no other tab has. What tabs left behind that are gone is removed. */
+  static async open(worker: Worker, tab: string): Promise<OpfsSink> {
+    await holdLock(tab);
+    await sweep();
+    const sink = new OpfsSink(worker, tab);
+    await sink.#ask({ op: 'begin', folder: tab });
+    return sink;
+  }
+
   readonly storage = 'disk';
   readonly #worker: Worker;
   readonly #waiting = new Map<number, { resolve(): void; reject(error: SinkError): void }>();
   #next = 0;
 
-  constructor(worker: Worker) {
+  readonly #folder: string;
+
+  private constructor(worker: Worker, folder: string) {
     this.#worker = worker;
+    this.#folder = folder;
     worker.onmessage = ({ data }: MessageEvent<OpfsReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
@@ -49,14 +62,15 @@ export class OpfsSink implements Sink {
     return this.#ask({ op: 'sync', transfer, files });
   }
 
-  place(transfer: string, { file, isFolder, sizeBytes }: PlacedEntry): Promise<void> {
-    return isFolder ? Promise.resolve() : this.#ask({ op: 'place', transfer, file, sizeBytes });
+  place(transfer: string, file: number): Promise<void> {
+    return this.#ask({ op: 'place', transfer, file });
   }
 
   async read(transfer: string, file: number): Promise<Blob> {
     try {
       const root = await navigator.storage.getDirectory();
-      const folder = await (await root.getDirectoryHandle(OPFS_FOLDER)).getDirectoryHandle(transfer);
+      const tab = await (await root.getDirectoryHandle(OPFS_FOLDER)).getDirectoryHandle(this.#folder);
+      const folder = await tab.getDirectoryHandle(transfer);
       return await (await folder.getFileHandle(String(file))).getFile();
     } catch {
       throw new SinkError('failed');
@@ -69,6 +83,10 @@ export class OpfsSink implements Sink {
 
   forget(transfer: string): Promise<void> {
     return this.#ask({ op: 'forget', transfer });
+  }
+
+  remove(transfer: string): Promise<void> {
+    return this.#ask({ op: 'remove', transfer });
   }
 
   async freeBytes(): Promise<number | null> {
@@ -85,4 +103,30 @@ export class OpfsSink implements Sink {
       this.#worker.postMessage(request, transfer);
     });
   }
+}
+
+/** Held for as long as the tab lives, so that others can tell a tab that is open from one that is gone. */
+function holdLock(tab: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const forEver = new Promise<void>(() => undefined);
+    navigator.locks
+      .request(lockName(tab), () => {
+        resolve();
+        return forEver;
+      })
+      .catch(reject);
+  });
+}
+
+async function sweep(): Promise<void> {
+  const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
+  const root = await navigator.storage.getDirectory();
+  const ours = await root.getDirectoryHandle(OPFS_FOLDER, { create: true });
+  for await (const tab of ours.keys()) {
+    if (!held.has(lockName(tab))) await ours.removeEntry(tab, { recursive: true }).catch(() => undefined);
+  }
+}
+
+function lockName(tab: string): string {
+  return `${OPFS_FOLDER}/${tab}`;
 }

@@ -2,12 +2,15 @@
 import type { SinkFailure } from './sink';
 
 export type OpfsTask =
+  /** First: where this tab keeps its files. */
+  | { op: 'begin'; folder: string }
   | { op: 'open'; transfer: string; file: number; sizeBytes: number }
   | { op: 'write'; transfer: string; file: number; offset: number; bytes: Uint8Array<ArrayBuffer> }
   | { op: 'sync'; transfer: string; files: readonly number[] }
-  | { op: 'place'; transfer: string; file: number; sizeBytes: number }
+  | { op: 'place'; transfer: string; file: number }
   | { op: 'discard'; transfer: string; files: readonly number[] }
-  | { op: 'forget'; transfer: string };
+  | { op: 'forget'; transfer: string }
+  | { op: 'remove'; transfer: string };
 
 export interface OpfsRequest {
   id: number;
@@ -19,5 +22,5 @@ export interface OpfsReply {
   failure: SinkFailure | null;
 }
 
-/** The folder of the origin's private file system that is ours. */
+/** The folder of the origin's private file system that is ours; each tab has a folder of its own in it. */
 export const OPFS_FOLDER = 'lanyard-received';

@@ -10,16 +10,6 @@ export class SinkError extends Error {
   }
 }
 
-/** One entry that is whole and verified. */
-export interface PlacedEntry {
-  file: number;
-  /** Safe, relative, `/` between parts. */
-  path: string;
-  isFolder: boolean;
-  sizeBytes: number;
-  modifiedMs: number | null;
-}
-
 /** The files of all transfers, each named by its transfer and its number there. Every method may throw `SinkError`. */
 export interface Sink {
   readonly storage: 'memory' | 'disk';
@@ -28,13 +18,15 @@ export interface Sink {
   write(transfer: string, file: number, offset: number, bytes: Uint8Array): Promise<void>;
   /** What was written survives a crash of the page, as far as the browser can promise. */
   sync(transfer: string, files: readonly number[]): Promise<void>;
-  /** The file is whole. */
-  place(transfer: string, entry: PlacedEntry): Promise<void>;
+  /** The file is whole: from here on it may be read, and is kept until it is removed. */
+  place(transfer: string, file: number): Promise<void>;
   /** A placed file, to be handed to the browser's downloads. */
   read(transfer: string, file: number): Promise<Blob>;
   discard(transfer: string, files: readonly number[]): Promise<void>;
-  /** Removes everything of the transfer, placed files too. */
+  /** The transfer is over: what was not placed is removed. */
   forget(transfer: string): Promise<void>;
+  /** Removes everything of the transfer, placed files too. */
+  remove(transfer: string): Promise<void>;
   /** Bytes that may still be received; `null` when it is not known. */
   freeBytes(): Promise<number | null>;
 }

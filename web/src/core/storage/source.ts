@@ -35,7 +35,10 @@ export class BlobSource {
 
   async #read(offset: number, length: number): Promise<Uint8Array> {
     if (offset < 0 || length < 0 || offset + length > this.blob.size) throw new UnreadableError();
-    if (length === 0) return new Uint8Array();
+    if (length === 0) {
+      await this.#probe();
+      return new Uint8Array();
+    }
     const held = this.#held(offset, length);
     if (held !== null) return held;
     try {
@@ -47,6 +50,15 @@ export class BlobSource {
       throw new UnreadableError();
     }
     return this.#held(offset, length) ?? new Uint8Array();
+  }
+
+  /** Whether the file is still there and the one that was chosen: a browser refuses to read it otherwise. */
+  async #probe(): Promise<void> {
+    try {
+      await this.blob.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new UnreadableError();
+    }
   }
 
   /** A view into the slab, or `null` when it does not hold all of it. */
