@@ -259,6 +259,15 @@ describe('a mailbox', () => {
     expect(losses).toEqual(['overflow']);
   });
 
+  test('is kept when a body could not be carried because the other side left', () => {
+    const { losses } = join();
+    server().welcome();
+    server().say(joined(0, [1]));
+    server().say({ type: 'error', code: 'not_joined', message: 'nobody there', mailbox: MAILBOX });
+    server().say({ type: 'error', code: 'queue_full', message: 'does not read', mailbox: MAILBOX });
+    expect(losses).toEqual([]);
+  });
+
   test('gives up its side', () => {
     const { mailbox } = join();
     server().welcome();

@@ -150,13 +150,13 @@ export class Mailbox {
   #handleError(code: ErrorCode): void {
     switch (code) {
       case 'slot_gone':
-      case 'not_joined':
         this.#lose('slot_gone');
         break;
       case 'full':
         this.#lose('full');
         break;
-      // Carried out again or made up for by whoever sent it: signaling over a mailbox is repeated by attempts.
+      // Not carried, because the other side left or does not read: attempts repeat what is said over a mailbox.
+      case 'not_joined':
       case 'queue_full':
       case 'malformed':
       case 'rate_limited':

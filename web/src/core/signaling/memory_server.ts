@@ -13,6 +13,13 @@ interface Member {
   waiting: ServerMessage[];
 }
 
+interface ServerMailbox {
+  members: Member[];
+  /** Number of the next member, and what waits for it. */
+  next: number;
+  early: ServerMessage[];
+}
+
 interface ServerSocket {
   device: string;
   say(message: ServerMessage): void;
@@ -24,7 +31,7 @@ export class MemoryServer {
   down = false;
   timeMs = 1_795_219_200_000;
   readonly #sockets = new Map<string, ServerSocket>();
-  readonly #mailboxes = new Map<string, { members: Member[]; next: number }>();
+  readonly #mailboxes = new Map<string, ServerMailbox>();
   readonly #nameplates = new Map<string, string>();
   readonly #listed = new Map<string, ListedDevice>();
   #ids = 0;
@@ -99,13 +106,15 @@ export class MemoryServer {
         this.#join(socket, message.mailbox, message.slot);
         break;
       case 'send': {
-        const members = this.#mailboxes.get(message.mailbox)?.members ?? [];
-        const from = members.find((member) => member.socket === socket);
-        const to = members.find(({ number }) => number === message.to);
-        if (from === undefined) break;
+        const mailbox = this.#mailboxes.get(message.mailbox);
+        const from = mailbox?.members.find((member) => member.socket === socket);
+        const to = mailbox?.members.find(({ number }) => number === message.to);
+        if (mailbox === undefined || from === undefined) break;
         const body: ServerMessage = { type: 'message', mailbox: message.mailbox, from: from.number, body: message.body };
-        if (to?.socket !== null && to !== undefined) to.socket.say(body);
-        else to?.waiting.push(body);
+        if (to !== undefined && to.socket !== null) to.socket.say(body);
+        else if (to !== undefined) to.waiting.push(body);
+        else if (message.to === mailbox.next) mailbox.early.push(body);
+        else socket.say({ type: 'error', code: 'not_joined', message: 'nobody there', mailbox: message.mailbox });
         break;
       }
       case 'leave':
@@ -142,7 +151,7 @@ export class MemoryServer {
         }
         const mailbox = this.#id();
         // The dialled device is the first, whoever joins first.
-        this.#mailboxes.set(mailbox, { members: [], next: 0 });
+        this.#mailboxes.set(mailbox, { members: [], next: 0, early: [] });
         rung.say({ type: 'ring', mailbox });
         socket.say({ type: 'dialed', device: message.device, mailbox });
         break;
@@ -151,7 +160,7 @@ export class MemoryServer {
   }
 
   #join(socket: ServerSocket, id: string, slot: string | undefined): void {
-    const mailbox = this.#mailboxes.get(id) ?? { members: [], next: 0 };
+    const mailbox = this.#mailboxes.get(id) ?? { members: [], next: 0, early: [] };
     this.#mailboxes.set(id, mailbox);
     const returning = mailbox.members.find((member) => member.slot === slot);
     if (slot !== undefined && returning === undefined) {
@@ -163,7 +172,12 @@ export class MemoryServer {
       this.#mailboxes.delete(id);
       return;
     }
-    const member = returning ?? { number: mailbox.next++, slot: this.#id(), socket: null, waiting: [] };
+    const member = returning ?? {
+      number: mailbox.next++,
+      slot: this.#id(),
+      socket: null,
+      waiting: mailbox.early.splice(0),
+    };
     if (returning === undefined) mailbox.members.push(member);
     member.socket = socket;
     const others = mailbox.members.filter((other) => other !== member);
