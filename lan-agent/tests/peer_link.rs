@@ -39,7 +39,11 @@ impl Side {
             let event = if self.early.is_empty() { self.next().await } else { self.early.remove(0) };
             match event {
                 LinkEvent::Signal(_) | LinkEvent::Route(_) | LinkEvent::State(_) => {}
-                LinkEvent::Open | LinkEvent::Control(_) | LinkEvent::Data(_) | LinkEvent::Closed(_) => return event,
+                LinkEvent::Open
+                | LinkEvent::Control(_)
+                | LinkEvent::Bind(_)
+                | LinkEvent::Data(_)
+                | LinkEvent::Closed(_) => return event,
             }
         }
     }
@@ -77,7 +81,11 @@ async fn connect(offerer: &mut Side, answerer: &mut Side, change: impl Fn(bool, 
             LinkEvent::Open if from_offerer => offerer_open = true,
             LinkEvent::Open => answerer_open = true,
             LinkEvent::Closed(reason) => panic!("closed while connecting: {reason}"),
-            other @ (LinkEvent::Route(_) | LinkEvent::Control(_) | LinkEvent::Data(_) | LinkEvent::State(_)) => {
+            other @ (LinkEvent::Route(_)
+            | LinkEvent::Control(_)
+            | LinkEvent::Bind(_)
+            | LinkEvent::Data(_)
+            | LinkEvent::State(_)) => {
                 if from_offerer { &mut *offerer } else { &mut *answerer }.early.push(other);
             }
         }
@@ -223,6 +231,16 @@ async fn the_first_messages_of_both_sides_arrive_in_order() {
         offerer.link.close().await;
         answerer.link.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_binary_control_message_is_told_from_a_text_and_keeps_its_place() {
+    let (offerer, mut answerer) = pair().await;
+    offerer.link.send_bind(b"\xff bind").await.expect("bind is sent");
+    offerer.link.send_control("text").await.expect("control is sent");
+    assert!(matches!(answerer.message().await, LinkEvent::Bind(bind) if bind == b"\xff bind"[..]));
+    assert!(matches!(answerer.message().await, LinkEvent::Control(text) if text == "text"));
+    offerer.link.close().await;
 }
 
 #[tokio::test]
@@ -503,7 +521,11 @@ async fn an_ice_restart_in_the_middle_loses_nothing() {
                     }
                 }
                 LinkEvent::Closed(reason) => panic!("closed: {reason}"),
-                LinkEvent::Open | LinkEvent::Control(_) | LinkEvent::Route(_) | LinkEvent::State(_) => {}
+                LinkEvent::Open
+                | LinkEvent::Control(_)
+                | LinkEvent::Bind(_)
+                | LinkEvent::Route(_)
+                | LinkEvent::State(_) => {}
             }
         }
     });

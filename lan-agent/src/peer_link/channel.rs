@@ -32,9 +32,15 @@ impl Label {
     }
 }
 
+/// A message of the control channel.
+pub(super) enum ControlIn {
+    Text(String),
+    Binary(Bytes),
+}
+
 /// Where the messages of one channel go.
 pub(super) enum Sink {
-    Control(mpsc::Sender<String>),
+    Control(mpsc::Sender<ControlIn>),
     Data(mpsc::Sender<Bytes>),
 }
 
@@ -108,9 +114,13 @@ async fn forward(shared: &Shared, sink: &Sink, message: RTCDataChannelMessage) -
             if message.data.len() > CONTROL_MESSAGE_BYTES {
                 return Err(Refused::Rules("control message over 64 KiB"));
             }
-            let text = String::from_utf8(message.data.into())
-                .map_err(|_| Refused::Rules("control message is not UTF-8 text"))?;
-            queue.send(text).await.map_err(|_| Refused::NoReader)
+            let message = if message.is_string {
+                let text = String::from_utf8(message.data.into());
+                ControlIn::Text(text.map_err(|_| Refused::Rules("control message is not UTF-8 text"))?)
+            } else {
+                ControlIn::Binary(message.data.freeze())
+            };
+            queue.send(message).await.map_err(|_| Refused::NoReader)
         }
         Sink::Data(queue) => {
             if message.is_string {

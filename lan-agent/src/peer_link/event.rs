@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::channel::ControlIn;
 use super::shared::{Receivers, Shared};
 use super::{RouteInfo, Signal};
 
@@ -17,6 +18,8 @@ pub enum LinkEvent {
     Open,
     /// A JSON text of the control channel, at most 64 KiB.
     Control(String),
+    /// A binary message of the control channel, at most 64 KiB: the bind that has to come before anything else (LK-4).
+    Bind(Bytes),
     /// A binary frame of the data channel.
     Data(Bytes),
     /// The path that packets take, whenever it changes. The one at `Open` may be replaced soon.
@@ -78,7 +81,10 @@ impl LinkEvents {
         tokio::select! {
             biased;
             Some(notice) = self.receivers.notices.recv() => Some(notice),
-            Some(text) = self.receivers.control.recv() => Some(LinkEvent::Control(text)),
+            Some(message) = self.receivers.control.recv() => Some(match message {
+                ControlIn::Text(text) => LinkEvent::Control(text),
+                ControlIn::Binary(bytes) => LinkEvent::Bind(bytes),
+            }),
             Some(frame) = self.receivers.data.recv() => Some(LinkEvent::Data(frame)),
             else => {
                 self.ended = true;

@@ -42,7 +42,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Checks of one pair before it counts as failed: 10 s, since the peer's answer may take that long to arrive.
 const CHECKS_PER_PAIR: u16 = 100;
 /// How long a pair with a reflexive address waits for a better one. A browser's LAN address is peer-reflexive to us.
-const REFLEXIVE_WAIT: Duration = Duration::from_millis(200);
+const REFLEXIVE_WAIT: Duration = Duration::from_millis(100);
 /// How long a relayed pair waits for a direct one: the controlling side does not change its mind later.
 const RELAYED_WAIT: Duration = Duration::from_millis(1500);
 
@@ -168,6 +168,21 @@ impl PeerLink {
             biased;
             _ = self.shared.wait_closing() => Err(SendError::Closed),
             sent = channel.send_text(text) => sent.map_err(sent_nothing),
+        }
+    }
+
+    /// Sends a binary message on the control channel, as [`Self::send_control`] sends text: the bind that has to come
+    /// before anything else (LK-4).
+    ///
+    /// # Errors
+    /// Too long, or the link closed.
+    pub async fn send_bind(&self, bind: &[u8]) -> Result<(), SendError> {
+        self.ready_to_send(bind.len(), Label::Control).await?;
+        let channel = self.shared.channel(Label::Control).ok_or(SendError::Closed)?;
+        tokio::select! {
+            biased;
+            _ = self.shared.wait_closing() => Err(SendError::Closed),
+            sent = channel.send(BytesMut::from(bind)) => sent.map_err(sent_nothing),
         }
     }
 

@@ -13,7 +13,7 @@ use tracing::warn;
 use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::PeerConnection;
 
-use super::channel::{self, Label, Sink};
+use super::channel::{self, ControlIn, Label, Sink};
 use super::socket::MAX_MESSAGE_BYTES;
 use super::{CloseReason, LinkEvent};
 
@@ -31,13 +31,13 @@ const REMOTE_RELAYS: usize = 64;
 /// The queues' ends that [`super::LinkEvents`] reads.
 pub(super) struct Receivers {
     pub(super) notices: mpsc::Receiver<LinkEvent>,
-    pub(super) control: mpsc::Receiver<String>,
+    pub(super) control: mpsc::Receiver<ControlIn>,
     pub(super) data: mpsc::Receiver<Bytes>,
 }
 
 /// Queues of channels that do not exist yet.
 struct Unclaimed {
-    control: Option<mpsc::Sender<String>>,
+    control: Option<mpsc::Sender<ControlIn>>,
     data: Option<mpsc::Sender<Bytes>>,
 }
 
