@@ -11,6 +11,9 @@ pub struct Bandwidth {
     pub burst_bytes: u64,
 }
 
+/// A bucket that has enough is filled this often.
+const FILL_INTERVAL: Duration = Duration::from_millis(1);
+
 /// A token bucket. What does not fit is dropped: the payload's own congestion control reacts to that.
 #[derive(Debug)]
 pub(crate) struct ByteBucket {
@@ -25,13 +28,10 @@ impl ByteBucket {
 
     /// Whether `bytes` may pass now.
     pub(crate) fn take(&mut self, now: Instant, bandwidth: Bandwidth, bytes: usize) -> bool {
+        // Filling divides, so it is done when it is due or needed, not for every packet.
         let elapsed = now.saturating_duration_since(self.filled_at);
-        let earned = elapsed.as_nanos().saturating_mul(u128::from(bandwidth.bytes_per_second)) / 1_000_000_000;
-        // Time is only used up when it earned something, so that frequent callers are not starved.
-        if earned > 0 {
-            let earned = u64::try_from(earned).unwrap_or(u64::MAX);
-            self.available = self.available.saturating_add(earned).min(bandwidth.burst_bytes);
-            self.filled_at = now;
+        if elapsed >= FILL_INTERVAL || self.available < bytes as u64 {
+            self.fill(now, elapsed, bandwidth);
         }
         match self.available.checked_sub(bytes as u64) {
             Some(left) => {
@@ -39,6 +39,16 @@ impl ByteBucket {
                 true
             }
             None => false,
+        }
+    }
+
+    fn fill(&mut self, now: Instant, elapsed: Duration, bandwidth: Bandwidth) {
+        let earned = elapsed.as_nanos().saturating_mul(u128::from(bandwidth.bytes_per_second)) / 1_000_000_000;
+        // Time is only used up when it earned something, so that frequent callers are not starved.
+        if earned > 0 {
+            let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+            self.available = self.available.saturating_add(earned).min(bandwidth.burst_bytes);
+            self.filled_at = now;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The flow between a client and this server.
 
-use std::net::SocketAddr;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
 /// How a client reaches this server. Part of what tells flows apart (RFC 8656 §2, "5-tuple").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +25,7 @@ impl Transport {
 }
 
 /// A flow between a client and this server (RFC 8656 §2). An allocation belongs to exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FiveTuple {
     /// The protocol below TURN.
     pub transport: Transport,
@@ -32,6 +33,27 @@ pub struct FiveTuple {
     pub client: SocketAddr,
     /// The listener's own address on which the client's packets arrive.
     pub server: SocketAddr,
+}
+
+impl Hash for FiveTuple {
+    /// Three words instead of the dozen writes that the parts would make: this is looked up for every packet.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(ip_bits(self.client.ip()));
+        state.write_u128(ip_bits(self.server.ip()));
+        let transport = match self.transport {
+            Transport::Udp => 0,
+            Transport::Tcp => 1,
+            Transport::Tls => 2,
+        };
+        state.write_u64(u64::from(self.client.port()) << 32 | u64::from(self.server.port()) << 8 | transport);
+    }
+}
+
+const fn ip_bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_bits() as u128,
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
 }
 
 impl FiveTuple {
