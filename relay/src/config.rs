@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use lanyard_signaling::Limits;
 use serde::Deserialize;
 
+pub use crate::turn::config::{PeerPolicy, Secret, TurnConfig, TurnUser};
+
 /// Settings of a relay. In a TOML file the fields of the parts are tables; unknown keys are refused.
 ///
 /// `deploy/relay.toml` shows every key with its default.
@@ -18,8 +20,10 @@ pub struct Config {
     pub http: HttpConfig,
     /// The same over https, when a certificate is given.
     pub tls: TlsConfig,
-    /// STUN.
+    /// STUN, and TURN over UDP: one socket serves both.
     pub stun: StunConfig,
+    /// TURN.
+    pub turn: TurnConfig,
     /// Mailboxes, codes and the nearby list.
     pub signaling: SignalingConfig,
     /// Who may read `/metrics`.
@@ -36,6 +40,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
             stun: StunConfig::default(),
+            turn: TurnConfig::default(),
             signaling: SignalingConfig::default(),
             metrics: MetricsAccess::default(),
             log: LogConfig::default(),
@@ -299,6 +304,7 @@ impl Config {
                 problem: format!("{origin:?} is not an origin; write it as https://host or https://host:port"),
             });
         }
+        self.turn.check()?;
         let counts = [
             ("http.connections", self.http.connections),
             ("http.connections_per_source", self.http.connections_per_source),

@@ -33,7 +33,7 @@
 //! through `lanyard-turn-core`. The relay can read nothing that devices say to each other: it depends on neither
 //! `lanyard-pairing` nor `lanyard-transfer`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod agent_token;
 pub mod config;

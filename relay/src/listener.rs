@@ -51,15 +51,6 @@ pub(crate) fn bind_tcp(address: SocketAddr, port_tries: u16) -> io::Result<TcpLi
     })
 }
 
-/// The same for UDP.
-pub(crate) fn bind_udp(address: SocketAddr, port_tries: u16) -> io::Result<tokio::net::UdpSocket> {
-    bind(address, port_tries, |address| {
-        let socket = open(address, Type::DGRAM, Protocol::UDP)?;
-        socket.bind(&address.into())?;
-        tokio::net::UdpSocket::from_std(socket.into())
-    })
-}
-
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -86,7 +77,7 @@ fn bind<T>(wanted: SocketAddr, port_tries: u16, try_one: impl Fn(SocketAddr) -> 
     }
 }
 
-fn is_without_ipv6(error: &io::Error) -> bool {
+pub(crate) fn is_without_ipv6(error: &io::Error) -> bool {
     // EAFNOSUPPORT and EADDRNOTAVAIL; the first has no stable kind.
     error.kind() == io::ErrorKind::AddrNotAvailable || matches!(error.raw_os_error(), Some(97 | 47 | 10047))
 }

@@ -1,76 +1,102 @@
-//! The STUN socket: a UDP loop around `turn-core`.
+//! STUN and TURN: sockets around `lanyard-turn-core`.
+//!
+//! One thread owns the machine and all UDP sockets (`worker`): it waits with epoll, reads many datagrams in one call
+//! (`datagrams`), lets the machine decide about each, and sends what results in few calls (`outgoing`). Clients over TCP
+//! and TLS are served by async tasks, which hand whole messages to that thread through a bounded queue (`control`) and
+//! write what comes back (`stream_queue`). Signaling tells it which credentials belong together (`ice`).
+
+pub(crate) mod config;
+mod control;
+mod datagrams;
+mod host;
+mod ice;
+mod outgoing;
+mod pace;
+mod snapshot;
+mod sockets;
+mod stream_queue;
+mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use lanyard_turn_core::{Command, Config, FiveTuple, Server, Transport};
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use lanyard_turn_core::{Server, SharedSecret};
+use tracing::error;
 
 use crate::config::StunConfig;
-use crate::listener::bind_udp;
-use crate::metrics::Metrics;
+use config::TurnConfig;
+use control::Bell;
+pub(crate) use control::Controller;
+use host::HostAddresses;
+pub(crate) use ice::{TurnIce, TurnPorts};
+use pace::Pace;
+pub(crate) use snapshot::Snapshot;
+use worker::Worker;
 
-/// Bytes of the largest datagram that is answered; a STUN message over UDP stays well below (RFC 8489 §6.1).
-const DATAGRAM_BYTES: usize = 2048;
+/// Bytes of the secret that signaling mints credentials with; drawn at each start.
+const SECRET_BYTES: usize = 32;
 
-/// A running STUN server. Stops when dropped.
+/// A running STUN and TURN server. Stops when dropped.
 #[derive(Debug)]
-pub(crate) struct Stun {
+pub(crate) struct Turn {
     pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
+    pub(crate) controller: Controller,
+    secret: SharedSecret,
+    bell: Arc<Bell>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Stun {
-    /// Binds and answers. Must be called inside a runtime.
-    pub(crate) fn start(config: &StunConfig, seed: [u8; 32], metrics: Arc<Metrics>) -> io::Result<Self> {
-        let socket = bind_udp(config.listen, config.port_tries)?;
-        let address = socket.local_addr()?;
-        let task = tokio::spawn(run(socket, address, seed, metrics));
-        Ok(Self { address, task })
-    }
-}
-
-impl Drop for Stun {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn run(socket: UdpSocket, local: SocketAddr, seed: [u8; 32], metrics: Arc<Metrics>) {
-    let mut server = Server::new(Config::default(), seed, Instant::now());
-    let mut buffer = [0; DATAGRAM_BYTES];
-    loop {
-        let (len, from) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
-            Err(error) => {
-                // An ICMP error of an earlier answer; the socket itself is fine.
-                debug!(%error, "reading the STUN socket");
-                continue;
-            }
+impl Turn {
+    /// Binds and serves.
+    pub(crate) fn start(stun: &StunConfig, turn: &TurnConfig) -> io::Result<Self> {
+        let listeners = sockets::bind_listeners(stun.listen, stun.port_tries)?;
+        let port = listeners.first().map_or(0, |listener| listener.local.port());
+        let address = SocketAddr::new(listeners.first().map_or(stun.listen.ip(), |one| one.local.ip()), port);
+        let secret = SharedSecret::new(rand::random::<[u8; SECRET_BYTES]>());
+        let relays = turn.enabled;
+        let mut host = HostAddresses::new(stun.listen.ip(), &turn.relay_addresses, &turn.external_addresses);
+        let (relay_addresses, own_addresses) = host.changed().unwrap_or_default();
+        let config = lanyard_turn_core::Config {
+            realm: turn.realm.clone(),
+            secrets: if relays { turn.shared_secrets(&secret) } else { Vec::new() },
+            users: if relays { turn.static_users() } else { Vec::new() },
+            relay_addresses: if relays { relay_addresses } else { Vec::new() },
+            own_addresses,
+            peer_policy: turn.peer_policy.into(),
+            limits: turn.limits(),
+            dont_fragment: true,
+            discovery: None,
         };
-        metrics.stun_packet();
-        // On a dual-stack socket an IPv4 client shows up as a mapped address; it must be told its IPv4 address.
-        let client = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let tuple = FiveTuple { transport: Transport::Udp, client, server: local };
-        let forward = server.handle_client_datagram(Instant::now(), tuple, &buffer[..len]);
-        debug_assert!(forward.is_none(), "nothing is relayed without allocations");
-        while let Some(command) = server.poll_command() {
-            match command {
-                Command::SendToClient { message, .. } => {
-                    // The answer is dropped when the socket is full: clients ask again (RFC 8489 §6.2.1).
-                    match socket.try_send_to(message, from) {
-                        Ok(_) => metrics.stun_answer(),
-                        Err(error) => debug!(%error, "answering over STUN"),
-                    }
-                }
-                Command::OpenRelaySocket { .. } | Command::CloseRelaySocket { .. } => {
-                    warn!("relaying is not switched on");
-                }
+        config.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        let bell = Arc::new(Bell::new()?);
+        let (controller, inlet) = control::channel(Arc::clone(&bell));
+        let (ports, pause) = (turn.ports(), turn.pause());
+        let thread = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
+            let server = Server::new(config, rand::random(), Instant::now());
+            match Worker::new(server, listeners, ports, inlet, host, Pace::new(pause)) {
+                Ok(worker) => worker.run(),
+                Err(error) => error!(%error, "STUN and TURN do not work"),
             }
+        })?;
+        Ok(Self { address, controller, secret, bell, thread: Some(thread) })
+    }
+
+    /// What mints credentials for members of mailboxes.
+    pub(crate) fn ice_provider(&self, tcp: Option<u16>, tls: Option<u16>) -> TurnIce {
+        let ports = TurnPorts { udp: self.address.port(), tcp, tls };
+        TurnIce::new(ports, self.secret.clone(), self.controller.clone())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.bell.stop();
+        if let Some(thread) = self.thread.take() {
+            // It panicked, which its own message says.
+            let _ = thread.join();
         }
     }
 }

@@ -1,0 +1,162 @@
+//! How the rest of the relay talks to the worker: a bounded queue, and a file descriptor that wakes it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use lanyard_turn_core::{FiveTuple, Limits, PeerPolicy, RoomMember, SharedSecret, StaticUser};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::{mpsc, oneshot};
+
+use super::snapshot::Snapshot;
+use super::stream_queue::StreamQueue;
+
+/// Controls that may wait. Streams that send more wait, and so stop being read; members that do not fit get no TURN.
+const CONTROLS: usize = 1024;
+
+/// What the worker is told.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// Says who bears the credentials with this tag.
+    SetMember { tag: String, member: RoomMember },
+    /// A client came over TCP or TLS; what is for it goes into the queue.
+    StreamOpened { stream: StreamId, tuple: FiveTuple, queue: Arc<StreamQueue> },
+    /// Whole messages of a stream, one after another.
+    StreamMessages { tuple: FiveTuple, messages: Vec<u8> },
+    /// Secrets, users, policy and limits are others now.
+    Reload(Box<Rules>),
+    /// Takes no new allocations.
+    Drain,
+    /// Tells what happened so far.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// What ended. Apart from the controls, because these must never wait or be lost: at most one for each stream that was
+/// opened and each member that was set.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Stream(StreamId, FiveTuple),
+    Member(String),
+}
+
+/// Tells streams apart that use one five-tuple after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamId(u64);
+
+/// What may change while running.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) secrets: Vec<SharedSecret>,
+    pub(super) users: Vec<StaticUser>,
+    pub(super) peer_policy: PeerPolicy,
+    pub(super) limits: Limits,
+}
+
+/// The worker is gone, or has more to do than it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unavailable;
+
+/// Wakes the worker.
+#[derive(Debug)]
+pub(super) struct Bell {
+    event: EventFd,
+    is_rung: AtomicBool,
+    stop: AtomicBool,
+    next_stream: AtomicU64,
+}
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Self> {
+        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let (is_rung, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { event, is_rung, stop, next_stream: AtomicU64::new(0) })
+    }
+
+    pub(super) fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel) {
+            // Fails only when it was rung 2^64 times.
+            let _ = self.event.write(1);
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// For the worker: to be called before the queues are looked at.
+    pub(super) fn answer(&self) {
+        // Nothing to read: rung again before this was noticed.
+        let _ = self.event.read();
+        self.is_rung.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn event(&self) -> &EventFd {
+        &self.event
+    }
+}
+
+/// The worker's ends of the queues.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) controls: mpsc::Receiver<Control>,
+    pub(super) ended: mpsc::UnboundedReceiver<Ended>,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// A way to talk to the worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Controller {
+    controls: mpsc::Sender<Control>,
+    ended: mpsc::UnboundedSender<Ended>,
+    bell: Arc<Bell>,
+}
+
+pub(super) fn channel(bell: Arc<Bell>) -> (Controller, Inlet) {
+    let (controls, control_inlet) = mpsc::channel(CONTROLS);
+    let (ended, ended_inlet) = mpsc::unbounded_channel();
+    let inlet = Inlet { controls: control_inlet, ended: ended_inlet, bell: Arc::clone(&bell) };
+    (Controller { controls, ended, bell }, inlet)
+}
+
+impl Controller {
+    /// Does not wait.
+    pub(super) fn try_tell(&self, control: Control) -> Result<(), Unavailable> {
+        let told = self.controls.try_send(control).map_err(|_| Unavailable);
+        self.bell.ring();
+        told
+    }
+
+    /// Waits while the worker has much to do.
+    pub(super) async fn tell(&self, control: Control) -> Result<(), Unavailable> {
+        let told = self.controls.send(control).await.map_err(|_| Unavailable);
+        self.bell.ring();
+        told
+    }
+
+    pub(super) fn ended(&self, ended: Ended) {
+        // Without a worker there is nothing left to end.
+        let _ = self.ended.send(ended);
+        self.bell.ring();
+    }
+
+    pub(super) fn next_stream(&self) -> StreamId {
+        StreamId(self.bell.next_stream.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What happened so far; `None` when the worker is gone.
+    pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Control::Snapshot(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Takes no new allocations from now on; those that are go on.
+    pub(crate) async fn drain(&self) {
+        let _ = self.tell(Control::Drain).await;
+    }
+}
