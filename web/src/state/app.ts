@@ -61,6 +61,8 @@ export function startApp(environment: Environment): RunningApp {
   });
   const contacts = new Contacts(model, environment, signaling, transfers, toasts);
   const invites = new Invites(model, environment, signaling, contacts);
+  /** The contact that the invitation is being opened with. */
+  let opening: string | null = null;
   let invitation = readInvitation(environment.invitation, model);
 
   const refresh = (count: number): void => {
@@ -71,10 +73,12 @@ export function startApp(environment: Environment): RunningApp {
     });
   };
 
-  const openLink = (link: Link, onEnded: (failure: MeetingFailure | null) => void): void => {
+  const openLink = (link: Link, onEnded: (failure: MeetingFailure | null) => void): string => {
+    const id = contacts.newId();
     const name = hostOf(link.base);
-    const stranger = { id: contacts.newId(), name, platform: 'other', source: 'link', device: null, rang: false } as const;
+    const stranger = { id, name, platform: 'other', source: 'link', device: null, rang: false } as const;
     contacts.meet(stranger, Pairing.openLink(contacts.self(), link), link.secret.mailbox(), onEnded);
+    return id;
   };
 
   const openCode = async (code: Code): Promise<void> => {
@@ -113,13 +117,16 @@ export function startApp(environment: Environment): RunningApp {
       if (view === null || invitation === null || view.state === 'connecting') return;
       view.state = 'connecting';
       view.failure = null;
-      openLink(invitation, (failure) => {
+      opening = openLink(invitation, (failure) => {
+        opening = null;
         if (failure === null) model.invitation = null;
         else if (model.invitation !== null) Object.assign(model.invitation, { state: 'failed', failure });
       });
     },
     dismissInvitation: () => {
       model.invitation = null;
+      if (opening !== null) contacts.disconnect(opening);
+      opening = null;
     },
     enterCode: (text) => {
       try {

@@ -75,8 +75,14 @@ export class MemoryLink implements Link {
     });
   }
 
+  /** One message at a time, each a turn of the event loop: a link that has to be waited for. */
   sendData(frame: Uint8Array): void {
     const copy = frame.slice();
+    this.writable = false;
+    setTimeout(() => {
+      this.writable = true;
+      if (!this.closed) this.events.onWritable();
+    });
     this.#deliver((other) => {
       other.events.onData(copy);
     });

@@ -1,0 +1,74 @@
+/** What the application takes from the browser it runs in. The only place besides `ui` that touches the document. */
+import { blake3 } from '@noble/hashes/blake3.js';
+import { systemClock } from './core/clock';
+import { Identity, toBase64Url } from './core/pairing';
+import { WebRtcLink } from './core/peer/webrtc';
+import { openKeep } from './core/storage/keep';
+import { DESKTOP_LIMIT_BYTES, MemorySink, PHONE_LIMIT_BYTES } from './core/storage/memory';
+import { OpfsSink, opfsAvailable } from './core/storage/opfs';
+import type { Sink } from './core/storage/sink';
+import { signalingUrl, webSocketOpener } from './core/signaling/socket';
+import { BrowserExchange } from './core/session/browser_exchange';
+import { loadPieceHasher } from './core/transfer/hash';
+import type { Environment } from './state/environment';
+import { suggestName } from './state/names';
+import { guessPlatform } from './state/platform';
+import { ownScript } from './trusted_types';
+import storageWorkerUrl from './workers/opfs?worker&url';
+
+/** How long a saved file's address stays good: browsers read it after the click, some of them much later. */
+const SAVED_URL_MS = 10 * 60_000;
+
+const random = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(length));
+
+/** `invitation`: the address the page was opened with, if it has a fragment. */
+export async function browserEnvironment(invitation: string | null): Promise<Environment> {
+  const keep = await openKeep();
+  const identity = Identity.fromSecretBytes(await keep.secret(() => Identity.generate(random).secretBytes()));
+  const chosen = await keep.name();
+  // Where WebAssembly is forbidden the slower hash gives the same values.
+  const hashPiece = await loadPieceHasher().catch(() => (bytes: Uint8Array) => blake3(bytes));
+  const platform = guessPlatform(navigator);
+  const small = platform === 'phone' || platform === 'tablet';
+  const memoryLimit = small ? PHONE_LIMIT_BYTES : DESKTOP_LIMIT_BYTES;
+  const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker(), toBase64Url(random(12))).catch(() => null) : null;
+  const sink: Sink = onDisk ?? new MemorySink(memoryLimit);
+  return {
+    origin: `${location.origin}/`,
+    invitation,
+    platform,
+    name: { text: chosen ?? suggestName(identity.publicKey[0] ?? 0), chosen: chosen !== null },
+    identity,
+    door: {
+      kind: globalThis.isSecureContext ? 'secure' : 'lan',
+      canCopy: 'clipboard' in navigator || document.queryCommandSupported('copy'),
+      canShare: 'share' in navigator,
+    },
+    clock: systemClock,
+    wallClock: () => Date.now(),
+    random,
+    openSocket: webSocketOpener(signalingUrl(location.origin)),
+    openLink: (options) => new WebRtcLink(options),
+    makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, events, small }),
+    keep,
+    sink,
+    receiveLimitBytes: onDisk === null ? memoryLimit : null,
+    save,
+  };
+}
+
+function storageWorker(): Worker {
+  return new Worker(ownScript(storageWorkerUrl), { type: 'module' });
+}
+
+/** Clicks a link to the content, which is the one way that works without the picker of one browser. */
+function save(name: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
+  const anchor = document.createElement('a');
+  anchor.href = url;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => {
+    URL.revokeObjectURL(url);
+  }, SAVED_URL_MS);
+}

@@ -1,0 +1,383 @@
+/** The transfer engine with what a page has: files to read, a sink to write to, links and timers. */
+import type { Clock } from '../clock';
+import type { RandomBytes } from '../pairing';
+import type { Link } from '../peer/link';
+import { encodeBase64Url } from '../protocol/base64url';
+import type { DeclineReason } from '../protocol/generated/DeclineReason';
+import type { ManifestEntry } from '../protocol/generated/ManifestEntry';
+import { SinkError, type Sink, type SinkFailure } from '../storage/sink';
+import { BlobSource } from '../storage/source';
+import {
+  Exchange as Engine,
+  Manifest,
+  ManifestError,
+  TextError,
+  TransferError,
+  type Output,
+  type PieceHasher,
+  type TransferEvent,
+} from '../transfer';
+import type { Exchange, ExchangeEvents, ExchangeProgress, OfferedEntry, OutgoingItem } from './exchange';
+
+/** Bytes in flight towards a phone: half of what a desktop page takes (FACTS §3). */
+const SMALL_WINDOW_BYTES = 4 * 1024 * 1024;
+
+export interface BrowserExchangeOptions {
+  clock: Clock;
+  random: RandomBytes;
+  hashPiece: PieceHasher;
+  sink: Sink;
+  events: ExchangeEvents;
+  /** A phone or tablet: smaller windows. */
+  small: boolean;
+}
+
+export class BrowserExchange implements Exchange {
+  readonly #clock: Clock;
+  readonly #random: RandomBytes;
+  readonly #sink: Sink;
+  readonly #events: ExchangeEvents;
+  readonly #engine: Engine;
+  /** By transfer and number of the entry. */
+  readonly #sources = new Map<string, (BlobSource | null)[]>();
+  #link: Link | null = null;
+  #cancelTimer: () => void = () => undefined;
+  #turning = false;
+  #over = false;
+
+  constructor({ clock, random, hashPiece, sink, events, small }: BrowserExchangeOptions) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#sink = sink;
+    this.#events = events;
+    this.#engine = new Engine({
+      pieceHash: hashPiece,
+      config: small ? { windowBytes: SMALL_WINDOW_BYTES } : {},
+      random: () => this.#drawId() / 2 ** 53,
+    });
+  }
+
+  handleUp(link: Link): void {
+    this.#link = link;
+    this.#engine.linkUp(this.#clock.now(), link.maxMessageBytes);
+    this.#turn();
+  }
+
+  handleDown(): void {
+    this.#link = null;
+    this.#engine.linkLost(this.#clock.now());
+    this.#turn();
+  }
+
+  handleControl(text: string): void {
+    this.#engine.handleControl(this.#clock.now(), text);
+    this.#turn();
+  }
+
+  handleData(frame: Uint8Array): void {
+    this.#engine.handleData(this.#clock.now(), frame);
+    this.#turn();
+  }
+
+  handleWritable(): void {
+    this.#turn();
+  }
+
+  handleOver(): void {
+    this.#over = true;
+    this.#link = null;
+    this.#cancelTimer();
+    this.#sources.clear();
+  }
+
+  offer(items: readonly OutgoingItem[]): string | null {
+    const transfer = encodeBase64Url(this.#random(16));
+    this.#sources.set(
+      transfer,
+      items.map((item) => (item.kind === 'file' ? new BlobSource(item.file) : null)),
+    );
+    const done = this.#try(() => {
+      this.#engine.offer(transfer, Manifest.of(items.map(manifestEntry)));
+    });
+    if (!done) this.#sources.delete(transfer);
+    return done ? transfer : null;
+  }
+
+  sendText(text: string): number | null {
+    const id = this.#drawId();
+    const done = this.#try(() => {
+      this.#engine.sendText(id, text);
+    });
+    return done ? id : null;
+  }
+
+  accept(transfer: string): void {
+    const entries = this.#engine.manifest(transfer)?.entries.length ?? 0;
+    this.#try(() => {
+      this.#engine.accept(this.#clock.now(), transfer, [{ first: 0, count: entries }]);
+    });
+  }
+
+  decline(transfer: string, reason: DeclineReason): void {
+    this.#try(() => {
+      this.#engine.decline(transfer, reason);
+    });
+  }
+
+  cancel(transfer: string): void {
+    this.#try(() => {
+      this.#engine.cancel(transfer, 'by_person');
+    });
+  }
+
+  pause(transfer: string): void {
+    this.#try(() => {
+      this.#engine.pause(transfer);
+    });
+  }
+
+  resume(transfer: string): void {
+    this.#try(() => {
+      this.#engine.unpause(this.#clock.now(), transfer);
+    });
+  }
+
+  progress(transfer: string): ExchangeProgress | null {
+    return this.#engine.progress(this.#clock.now(), transfer);
+  }
+
+  /** Whether the engine took it. What it does not take (a transfer that just ended, say) needs no answer. */
+  #try(step: () => void): boolean {
+    if (this.#over) return false;
+    let taken = true;
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof TransferError || error instanceof ManifestError || error instanceof TextError)) throw error;
+      taken = false;
+    }
+    this.#turn();
+    return taken;
+  }
+
+  /** Does and sends everything there is to do and to send. What that brings about is done in the same turn. */
+  #turn(): void {
+    if (this.#turning || this.#over) return;
+    this.#turning = true;
+    try {
+      while (this.#step());
+    } finally {
+      this.#turning = false;
+    }
+    this.#wait();
+  }
+
+  #step(): boolean {
+    if (this.#over) return false;
+    const output = this.#engine.pollOutput();
+    if (output !== null) {
+      this.#carryOut(output);
+      return true;
+    }
+    const link = this.#link;
+    if (link === null) return false;
+    const text = this.#engine.pollControl(this.#clock.now());
+    if (text !== null) {
+      link.sendControl(text);
+      return true;
+    }
+    const message = link.writable ? this.#engine.pollData(this.#clock.now()) : null;
+    if (message === null) return false;
+    link.sendData(message);
+    return true;
+  }
+
+  #wait(): void {
+    this.#cancelTimer();
+    const at = this.#over ? null : this.#engine.pollTimeout();
+    if (at === null) return;
+    this.#cancelTimer = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
+      this.#engine.handleTimeout(this.#clock.now());
+      this.#turn();
+    });
+  }
+
+  #carryOut(output: Output): void {
+    const { kind } = output;
+    switch (kind) {
+      case 'read': {
+        const source = this.#sources.get(output.request.transfer)?.[output.request.file] ?? null;
+        const { request } = output;
+        this.#answer(
+          source === null ? Promise.reject(new Error('no such source')) : source.read(request.offset, request.length),
+          (now, bytes) => {
+            this.#engine.handleRead(now, request, { ok: true, bytes });
+          },
+          (now) => {
+            this.#engine.handleRead(now, request, { ok: false, error: 'unreadable' });
+          },
+        );
+        break;
+      }
+      case 'close_source':
+        this.#sources.get(output.transfer)?.[output.file]?.close();
+        break;
+      case 'open':
+        this.#sink.open(output.transfer, output.file, output.sizeBytes).catch((error: unknown) => {
+          this.#later((now) => {
+            this.#engine.handleWriteFailed(now, output.transfer, output.file, 0, failureOf(error));
+          });
+        });
+        break;
+      case 'write': {
+        const { transfer, file, offset, bytes } = output;
+        this.#answer(
+          this.#sink.write(transfer, file, offset, bytes),
+          (now) => {
+            this.#engine.handleWritten(now, transfer, file, offset);
+          },
+          (now, error) => {
+            this.#engine.handleWriteFailed(now, transfer, file, offset, failureOf(error));
+          },
+        );
+        break;
+      }
+      case 'sync':
+        this.#answer(
+          this.#sink.sync(output.transfer, output.files).catch(() => undefined),
+          (now) => {
+            this.#engine.handleSynced(now, output.transfer);
+          },
+          () => undefined,
+        );
+        break;
+      case 'journal':
+        // A page keeps no journal: what it received in part does not outlive it.
+        break;
+      case 'place':
+        for (const { file, isFolder } of output.entries) {
+          this.#answer(
+            isFolder ? Promise.resolve() : this.#sink.place(output.transfer, file),
+            (now) => {
+              this.#engine.handlePlaced(now, output.transfer, file, null);
+            },
+            (now, error) => {
+              this.#engine.handlePlaced(now, output.transfer, file, failureOf(error));
+            },
+          );
+        }
+        break;
+      case 'discard':
+        void this.#sink.discard(output.transfer, output.files).catch(() => undefined);
+        break;
+      case 'forget':
+        this.#sources.delete(output.transfer);
+        void this.#sink.forget(output.transfer).catch(() => undefined);
+        break;
+      case 'event':
+        this.#tell(output.event);
+        break;
+      case 'close':
+        this.#events.onViolation(output.by);
+        break;
+    }
+  }
+
+  #tell(event: TransferEvent): void {
+    const events = this.#events;
+    switch (event.type) {
+      case 'offered': {
+        const manifest = this.#engine.manifest(event.transfer);
+        const entries = manifest?.entries.map((entry, at) => offeredEntry(entry, manifest.paths[at]?.text ?? '')) ?? [];
+        const totalBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+        events.onOffered(event.transfer, entries, totalBytes);
+        break;
+      }
+      case 'accepted':
+        events.onAccepted(event.transfer);
+        break;
+      case 'declined':
+        events.onDeclined(event.transfer, event.reason);
+        break;
+      case 'paused':
+        events.onPaused(event.transfer, event.reason, event.by);
+        break;
+      case 'unpaused':
+        events.onUnpaused(event.transfer);
+        break;
+      case 'refused':
+        // Names that cannot be kept, or more entries than anybody sends: the engine has said no, nobody needs to be asked.
+        break;
+      case 'restated':
+        break;
+      case 'file_done':
+        events.onFileDone(event.transfer, event.file);
+        break;
+      case 'file_failed':
+        events.onFileFailed(event.transfer, event.file, event.reason);
+        break;
+      case 'finished':
+        events.onFinished(event.transfer);
+        break;
+      case 'cancelled':
+        events.onCancelled(event.transfer, event.reason, event.by);
+        break;
+      case 'text':
+        events.onText(event.id, event.text);
+        break;
+      case 'text_delivered':
+        events.onTextDelivered(event.id);
+        break;
+      case 'silent':
+        events.onSilent();
+        break;
+      case 'heard':
+        events.onHeard();
+        break;
+    }
+  }
+
+  /** Tells the engine what became of something it asked for, if anybody still cares. */
+  #answer<Value>(work: Promise<Value>, done: (now: number, value: Value) => void, failed: (now: number, error: unknown) => void): void {
+    work.then(
+      (value) => {
+        this.#later((now) => {
+          done(now, value);
+        });
+      },
+      (error: unknown) => {
+        this.#later((now) => {
+          failed(now, error);
+        });
+      },
+    );
+  }
+
+  #later(step: (now: number) => void): void {
+    if (this.#over) return;
+    step(this.#clock.now());
+    this.#turn();
+  }
+
+  /** 53 random bits, so that two texts never share a number. */
+  #drawId(): number {
+    const view = new DataView(new Uint8Array(this.#random(8)).buffer);
+    return (view.getUint32(0) & 0x1f_ffff) * 2 ** 32 + view.getUint32(4);
+  }
+}
+
+function manifestEntry(item: OutgoingItem): ManifestEntry {
+  if (item.kind === 'folder') return { kind: 'folder', path: item.path };
+  const entry: ManifestEntry = { kind: 'file', path: item.path, size_bytes: item.file.size };
+  if (item.file.lastModified >= 0) entry.modified_ms = Math.floor(item.file.lastModified);
+  return entry;
+}
+
+/** Shown and saved under the safe form of its path, never under what was sent. */
+function offeredEntry(entry: ManifestEntry, path: string): OfferedEntry {
+  return { kind: entry.kind, path, sizeBytes: entry.kind === 'file' ? entry.size_bytes : 0 };
+}
+
+function failureOf(error: unknown): SinkFailure {
+  return error instanceof SinkError ? error.failure : 'failed';
+}

@@ -1,0 +1,366 @@
+/** Two whole applications, joined by a server and links inside this process. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { ManualClock } from '../core/clock';
+import { Identity } from '../core/pairing';
+import { MemoryNetwork } from '../core/peer/memory_link';
+import { BrowserExchange } from '../core/session/browser_exchange';
+import { MemoryServer } from '../core/signaling/memory_server';
+import { MemoryKeep } from '../core/storage/keep';
+import { MemorySink } from '../core/storage/memory';
+import { loadPieceHasher } from '../core/transfer';
+import { startApp, type RunningApp } from './app';
+import type { DeviceView, Notice, OfferView, SendItem, TransferView } from './model';
+
+const ORIGIN = 'http://192.168.1.2:53380/';
+const hashPiece = await loadPieceHasher();
+const random = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
+
+interface Page extends RunningApp {
+  saved: Map<string, Blob>;
+}
+
+let clock: ManualClock;
+let server: MemoryServer;
+let network: MemoryNetwork;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  server = new MemoryServer();
+  network = new MemoryNetwork();
+});
+
+function page(name: string, options: { invitation?: string; limitBytes?: number; identity?: Identity } = {}): Page {
+  const saved = new Map<string, Blob>();
+  const sink = new MemorySink(options.limitBytes ?? 64 * 1024 * 1024);
+  const app = startApp({
+    origin: ORIGIN,
+    invitation: options.invitation ?? null,
+    platform: 'phone',
+    name: { text: name, chosen: true },
+    identity: options.identity ?? Identity.generate(random),
+    door: { kind: 'lan', canCopy: true, canShare: false },
+    clock,
+    wallClock: () => clock.now(),
+    random,
+    openSocket: server.open,
+    openLink: network.openLink,
+    makeExchange: (events) => new BrowserExchange({ clock, random, hashPiece, sink, events, small: true }),
+    keep: new MemoryKeep(),
+    sink,
+    receiveLimitBytes: 64 * 1024 * 1024,
+    save: (file, content) => saved.set(file, content),
+  });
+  return Object.assign(app, { saved });
+}
+
+/** Lets time pass, a little at a time, until something is true. */
+async function until<Value>(what: string, look: () => Value | null | undefined | false): Promise<Value> {
+  for (let turn = 0; turn < 3_000; turn += 1) {
+    const value = look();
+    if (value !== null && value !== undefined && value !== false) return value;
+    await new Promise((resolve) => setTimeout(resolve));
+    clock.advance(10);
+  }
+  throw new Error(`never happened: ${what}`);
+}
+
+/** Lets so much time pass, with turns enough for both sides to hear each other's pings. */
+async function pass(ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 100) {
+    await new Promise((resolve) => setTimeout(resolve));
+    clock.advance(100);
+  }
+}
+
+const device = (app: Page, name: string): DeviceView | undefined => app.model.devices.find((one) => one.name === name);
+const connected = (app: Page, name: string): DeviceView | undefined =>
+  app.model.devices.find((one) => one.name === name && one.presence === 'connected');
+const notices = (app: Page): Notice['kind'][] => app.model.toasts.map(({ notice }) => notice.kind);
+
+function file(path: string, content: string | Uint8Array<ArrayBuffer>): SendItem {
+  return { kind: 'file', path, file: new File([content], path.split('/').at(-1) ?? path) };
+}
+
+/** A page and another one that came by its link. */
+async function linked(options: { limitBytes?: number } = {}): Promise<{ shower: Page; opener: Page; toOpener: string; toShower: string }> {
+  const shower = page('Amber Heron', options);
+  shower.actions.makeInvite();
+  const invitation = (await until('a link', () => shower.model.invite?.link)) ?? '';
+  const opener = page('Violet Otter', { ...options, invitation });
+  opener.actions.openInvitation();
+  const toOpener = (await until('connected', () => connected(shower, 'Violet Otter'))).id;
+  const toShower = (await until('connected', () => connected(opener, 'Amber Heron'))).id;
+  return { shower, opener, toOpener, toShower };
+}
+
+async function offered(app: Page): Promise<OfferView> {
+  return until('an offer', () => app.model.offers.find(({ space }) => space.state !== 'checking'));
+}
+
+async function ended(app: Page): Promise<TransferView> {
+  return until('an end', () => app.model.transfers.find(({ endedAtMs }) => endedAtMs !== null));
+}
+
+describe('meeting', () => {
+  test('a page that was opened by a link does nothing until the tap', async () => {
+    const shower = page('Amber Heron');
+    shower.actions.makeInvite();
+    const invitation = await until('a link', () => shower.model.invite?.link);
+    const opener = page('Violet Otter', { invitation });
+    await until('online', () => opener.model.server.state === 'online');
+    await pass(5_000);
+    expect(opener.model.invitation).toEqual({ host: '192.168.1.2:53380', state: 'waiting_for_tap', failure: null });
+    expect([shower.model.devices, opener.model.devices]).toEqual([[], []]);
+    expect(shower.model.invite?.state).toBe('ready');
+  });
+
+  test('by link: both see each other as scanned, and the link is used up', async () => {
+    const { shower, opener } = await linked();
+    expect(device(shower, 'Violet Otter')?.trust).toBe('scanned');
+    expect(device(opener, 'Amber Heron')).toMatchObject({ trust: 'scanned', presence: 'connected' });
+    expect(opener.model.invitation).toBeNull();
+    expect(shower.model.invite?.state).toBe('used');
+    await until('a route', () => device(shower, 'Violet Otter')?.route?.kind === 'lan');
+  });
+
+  test('a link that was used opens nothing more', async () => {
+    const shower = page('Amber Heron');
+    shower.actions.makeInvite();
+    const invitation = await until('a link', () => shower.model.invite?.link);
+    const first = page('Violet Otter', { invitation });
+    first.actions.openInvitation();
+    await until('connected', () => connected(first, 'Amber Heron'));
+    first.actions.disconnect(connected(first, 'Amber Heron')?.id ?? '');
+    await until('gone', () => device(shower, 'Violet Otter')?.presence === 'gone');
+    const late = page('Silver Lynx', { invitation });
+    late.actions.openInvitation();
+    await until('refused', () => late.model.invitation?.state === 'failed');
+    expect(late.model.invitation?.failure).toBe('code_gone');
+    expect(late.model.devices).toEqual([]);
+  });
+
+  test('by code: typed with spaces and capitals', async () => {
+    const shower = page('Amber Heron');
+    const typer = page('Violet Otter');
+    shower.actions.makeInvite();
+    const code = await until('a code', () => shower.model.invite?.code);
+    typer.actions.enterCode(code.toUpperCase().replaceAll('-', ' '));
+    await until('connected', () => connected(shower, 'Violet Otter'));
+    expect((await until('connected', () => connected(typer, 'Amber Heron'))).trust).toBe('code');
+  });
+
+  test('a wrong code is burnt and replaced, and both are told', async () => {
+    const shower = page('Amber Heron');
+    const typer = page('Violet Otter');
+    shower.actions.makeInvite();
+    const code = await until('a code', () => shower.model.invite?.code);
+    typer.actions.enterCode(`${code.split('-')[0] ?? ''}-zebra-zebra`);
+    await until('told', () => typer.model.toasts.find(({ notice }) => notice.kind === 'meeting_failed'));
+    expect(typer.model.toasts[0]?.notice).toMatchObject({ failure: 'wrong_code' });
+    const next = await until('a new code', () => shower.model.invite?.code ?? null);
+    expect(next).not.toBe(code);
+    expect([shower.model.devices, typer.model.devices]).toEqual([[], []]);
+  });
+
+  test('typing errors are told before anything is sent', () => {
+    const typer = page('Violet Otter');
+    typer.actions.enterCode('4821-pinao-tiger');
+    typer.actions.enterCode('https://elsewhere.example/#1.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA');
+    expect(typer.model.toasts.map(({ notice }) => 'failure' in notice && notice.failure)).toEqual(['not_a_link', 'other_server']);
+  });
+
+  async function comparing(): Promise<{ caller: Page; called: Page; right: number; callerId: string; calledId: string }> {
+    const called = page('Amber Heron');
+    const caller = page('Violet Otter');
+    called.actions.setVisible(600);
+    const calledId = (await until('listed', () => device(caller, 'Amber Heron'))).id;
+    caller.actions.sendText(calledId, 'hello');
+    const picking = await until('rows', () => called.model.devices.find(({ meeting }) => meeting?.step === 'pick_row'));
+    const showing = await until('a row', () => caller.model.devices.find(({ meeting }) => meeting?.step === 'confirm'));
+    if (picking.meeting?.step !== 'pick_row' || showing.meeting?.step !== 'confirm') throw new Error('nothing to compare');
+    const shown = JSON.stringify(showing.meeting.row);
+    const right = picking.meeting.rows.findIndex((row) => JSON.stringify(row) === shown);
+    return { caller, called, right, callerId: picking.id, calledId };
+  }
+
+  test('nearby: pictures are compared, and what was to be sent waits for that', async () => {
+    const { caller, called, right, callerId, calledId } = await comparing();
+    expect(device(caller, 'Amber Heron')?.queued).toBe(1);
+    called.actions.pickRow(callerId, right);
+    caller.actions.confirmPictures(calledId, true);
+    await until('the text', () => called.model.texts.find(({ text }) => text === 'hello'));
+    expect(device(called, 'Violet Otter')?.trust).toBe('compared');
+    await until('delivered', () => caller.model.texts[0]?.state === 'delivered');
+  });
+
+  test('nearby: a wrong row ends it, and nothing was sent', async () => {
+    const { caller, called, right, callerId } = await comparing();
+    called.actions.pickRow(callerId, (right + 1) % 3);
+    await until('told', () => device(caller, 'Amber Heron')?.meeting?.step === 'failed');
+    expect(device(caller, 'Amber Heron')?.meeting).toEqual({ step: 'failed', failure: 'pictures_differ' });
+    expect([called.model.texts, caller.model.texts]).toEqual([[], []]);
+  });
+
+  test('a page that is opened again takes the place of the one before', async () => {
+    const identity = Identity.generate(random);
+    const shower = page('Amber Heron');
+    for (let visit = 0; visit < 2; visit += 1) {
+      shower.actions.makeInvite();
+      const invitation = await until('a link', () => shower.model.invite?.link);
+      const opener = page('Violet Otter', { invitation, identity });
+      opener.actions.openInvitation();
+      await until('connected', () => connected(opener, 'Amber Heron'));
+      clock.advance(6_000);
+    }
+    await until('connected', () => connected(shower, 'Violet Otter'));
+    expect(shower.model.devices.map(({ name }) => name)).toEqual(['Violet Otter']);
+  });
+
+  test('somebody in the middle of the link is shown, and nothing moves', async () => {
+    network.intercepted = true;
+    const shower = page('Amber Heron');
+    shower.actions.makeInvite();
+    const invitation = await until('a link', () => shower.model.invite?.link);
+    const opener = page('Violet Otter', { invitation });
+    opener.actions.openInvitation();
+    const row = await until('told', () => device(opener, 'Amber Heron')?.meeting);
+    expect(row).toEqual({ step: 'failed', failure: 'bind_failed' });
+  });
+});
+
+describe('sending', () => {
+  const MIB = 1024 * 1024;
+
+  test('files, an empty file and an empty folder arrive whole, and can be saved one by one', async () => {
+    const { shower, opener, toShower } = await linked();
+    const big = Uint8Array.from({ length: 3 * MIB + 17 }, (_, at) => (at * 31) & 0xff);
+    opener.actions.sendFiles(toShower, [
+      file('trip/clip.bin', big),
+      file('trip/notes — ünïcode.txt', 'hello'),
+      file('trip/empty.txt', ''),
+      { kind: 'folder', path: 'trip/later' },
+    ]);
+    const offer = await offered(shower);
+    expect(offer).toMatchObject({ deviceName: 'Violet Otter', trust: 'scanned', fileCount: 3, entryCount: 4, totalBytes: big.length + 5 });
+    expect(shower.model.transfers).toEqual([]);
+    shower.actions.acceptOffer(offer.id);
+    const row = await ended(shower);
+    expect(row).toMatchObject({ state: { kind: 'done' }, doneFiles: 3, doneBytes: big.length + 5, canSave: true, direction: 'receive' });
+    expect(await ended(opener)).toMatchObject({ state: { kind: 'done' }, doneFiles: 3, direction: 'send', canSave: false });
+    for (const { id } of row.files) shower.actions.saveFile(row.id, id);
+    await until('saved', () => shower.saved.size === 3);
+    const clip = new Uint8Array((await shower.saved.get('clip.bin')?.arrayBuffer()) ?? new ArrayBuffer());
+    expect(hashPiece(clip)).toEqual(hashPiece(big));
+    expect(await shower.saved.get('notes — ünïcode.txt')?.text()).toBe('hello');
+    expect(shower.saved.get('empty.txt')?.size).toBe(0);
+    shower.actions.saveAll(row.id);
+    await until('a zip', () => shower.saved.get('trip.zip'));
+  });
+
+  test('text arrives once, and the sender learns that it did', async () => {
+    const { shower, opener, toOpener } = await linked();
+    shower.actions.sendText(toOpener, 'see you at 8');
+    const text = await until('the text', () => opener.model.texts[0]);
+    expect(text).toMatchObject({ text: 'see you at 8', deviceName: 'Amber Heron', direction: 'receive' });
+    await until('delivered', () => shower.model.texts[0]?.state === 'delivered');
+    expect(opener.model.texts).toHaveLength(1);
+  });
+
+  test('what is declined is told and leaves nothing', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('a.txt', 'a')]);
+    shower.actions.declineOffer((await offered(shower)).id);
+    expect((await ended(opener)).state).toEqual({ kind: 'declined', reason: 'person' });
+    expect([shower.model.offers, shower.model.transfers]).toEqual([[], []]);
+  });
+
+  test('an offer that nobody answers is declined after a minute, unless it is given more time', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('a.txt', 'a')]);
+    const { id } = await offered(shower);
+    await pass(40_000);
+    shower.actions.extendOffer(id);
+    await pass(40_000);
+    expect(shower.model.offers).toHaveLength(1);
+    await pass(30_000);
+    expect((await ended(opener)).state).toEqual({ kind: 'declined', reason: 'no_answer' });
+  });
+
+  test('what does not fit cannot be accepted', async () => {
+    const { shower, opener, toShower } = await linked({ limitBytes: MIB });
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(2 * MIB))]);
+    const offer = await offered(shower);
+    expect(offer.space).toEqual({ state: 'too_large', limitBytes: MIB, where: 'memory' });
+    shower.actions.acceptOffer(offer.id);
+    expect([shower.model.offers.length, shower.model.transfers.length]).toEqual([1, 0]);
+  });
+
+  test.each(['sender', 'receiver'] as const)('the %s stops it for both', async (who) => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(12 * MIB))]);
+    const { id } = await offered(shower);
+    shower.actions.acceptOffer(id);
+    await until('bytes', () => (shower.model.transfers[0]?.doneBytes ?? 0) > 0);
+    (who === 'sender' ? opener : shower).actions.cancel(id);
+    const by = { sender: ['us', 'them'], receiver: ['them', 'us'] }[who];
+    expect([(await ended(opener)).state, (await ended(shower)).state]).toEqual(by.map((one) => ({ kind: 'cancelled', by: one })));
+    expect(shower.model.transfers[0]?.canSave).toBe(false);
+    expect(notices(opener)).toContain('transfer_cancelled');
+  });
+
+  test('a paused transfer stands still until it is resumed', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(12 * MIB))]);
+    const { id } = await offered(shower);
+    shower.actions.acceptOffer(id);
+    await until('bytes', () => (shower.model.transfers[0]?.doneBytes ?? 0) > 0);
+    shower.actions.pause(id);
+    await until('paused', () => opener.model.transfers[0]?.state.kind === 'paused');
+    expect(opener.model.transfers[0]?.state).toEqual({ kind: 'paused', by: 'them', reason: 'person' });
+    shower.actions.resume(id);
+    expect((await ended(opener)).state).toEqual({ kind: 'done' });
+  });
+
+  test('a broken link interrupts and the next one carries on', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(12 * MIB).fill(7))]);
+    const { id } = await offered(shower);
+    shower.actions.acceptOffer(id);
+    await until('bytes', () => (shower.model.transfers[0]?.doneBytes ?? 0) > 2 * MIB);
+    network.last('offerer').break();
+    expect(shower.model.transfers[0]?.state.kind).toBe('interrupted');
+    expect((await ended(shower)).state).toEqual({ kind: 'done' });
+    expect(network.links.length).toBeGreaterThan(2);
+  });
+
+  test('the server may go away while files move', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(6 * MIB))]);
+    const { id } = await offered(shower);
+    shower.actions.acceptOffer(id);
+    server.down = true;
+    server.dropAll();
+    expect((await ended(shower)).state).toEqual({ kind: 'done' });
+    expect(shower.model.server.state).toBe('reconnecting');
+    server.down = false;
+    await until('back', () => shower.model.server.state === 'online');
+  });
+
+  test('a device that leaves ends what was unfinished', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(12 * MIB))]);
+    shower.actions.acceptOffer((await offered(shower)).id);
+    await until('bytes', () => (shower.model.transfers[0]?.doneBytes ?? 0) > 0);
+    opener.handleLeave();
+    expect((await ended(shower)).state).toEqual({ kind: 'failed', failure: 'device_gone' });
+    expect(device(shower, 'Violet Otter')?.presence).toBe('gone');
+  });
+
+  test('nothing at all is not sent, and too long a text is refused with its limit', async () => {
+    const { shower, toOpener } = await linked();
+    shower.actions.sendFiles(toOpener, []);
+    shower.actions.sendText(toOpener, 'x'.repeat(49_153));
+    expect(notices(shower).slice(-2)).toEqual(['nothing_to_send', 'text_too_long']);
+    expect([shower.model.transfers, shower.model.texts]).toEqual([[], []]);
+  });
+});
