@@ -495,9 +495,11 @@ mod integer {
     }
 }
 
-/// The same for fields that may be absent; `null` is not a way to be absent.
+/// The same for fields that may be absent.
 mod optional_integer {
-    use serde::{Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::MAX_INTEGER;
 
     pub(super) fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -507,7 +509,9 @@ mod optional_integer {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        super::integer::deserialize(deserializer).map(Some)
+        let value = Option::<u64>::deserialize(deserializer)?;
+        let fits = value.is_none_or(|value| value <= MAX_INTEGER);
+        if fits { Ok(value) } else { Err(D::Error::custom("integer beyond 2^53 - 1")) }
     }
 }
 
