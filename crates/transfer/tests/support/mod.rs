@@ -3,6 +3,7 @@
 //! Everything random comes from one seed. The two channels of a link keep their own order and none between them.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
