@@ -3,6 +3,7 @@ import { fireEvent, render, screen, waitFor } from '@testing-library/svelte';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { demoApp, demoDevice, demoOffer, demoTransfer } from '../state/demo';
 import App from './App.svelte';
+import { fillInJsdom } from './jsdom';
 // Fetched by the page after its first screen; here it is ready at once.
 import './later';
 import { go } from './route.svelte';
@@ -15,10 +16,7 @@ function page(change?: Parameters<typeof demoApp>[0]) {
 
 describe('the page', () => {
   beforeEach(() => {
-    window.scrollTo = vi.fn<typeof window.scrollTo>();
-    HTMLDialogElement.prototype.showModal = function () {
-      this.open = true;
-    };
+    fillInJsdom();
     go('nearby');
   });
 

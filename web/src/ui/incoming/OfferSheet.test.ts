@@ -3,6 +3,7 @@ import { fireEvent, render, screen } from '@testing-library/svelte';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { demoOffer } from '../../state/demo';
 import type { OfferView } from '../../state/model';
+import { fillInJsdom } from '../jsdom';
 import OfferSheet from './OfferSheet.svelte';
 
 function sheet(over: Partial<OfferView> = {}) {
@@ -16,10 +17,7 @@ const accept = () => screen.getByTestId<HTMLButtonElement>('accept');
 describe('OfferSheet', () => {
   beforeEach(() => {
     vi.useFakeTimers();
-    // jsdom has the element but not its modal way.
-    HTMLDialogElement.prototype.showModal = function () {
-      this.open = true;
-    };
+    fillInJsdom();
   });
 
   afterEach(() => {

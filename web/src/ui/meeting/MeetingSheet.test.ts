@@ -2,6 +2,7 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { demoDevice, demoRows } from '../../state/demo';
+import { fillInJsdom } from '../jsdom';
 import type { AskingMeeting } from '../question';
 import MeetingSheet from './MeetingSheet.svelte';
 
@@ -13,9 +14,7 @@ function sheet(meeting: AskingMeeting) {
 
 describe('MeetingSheet', () => {
   beforeEach(() => {
-    HTMLDialogElement.prototype.showModal = function () {
-      this.open = true;
-    };
+    fillInJsdom();
   });
 
   it('connects only after a row was picked, and says which', async () => {
