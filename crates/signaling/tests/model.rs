@@ -24,10 +24,12 @@ enum Step {
         socket: usize,
         mailbox: u8,
     },
+    /// So many that some wait for a slow socket, or no more fit.
     Send {
         socket: usize,
         mailbox: u8,
         to: MemberNumber,
+        times: usize,
     },
     Leave {
         socket: usize,
@@ -51,8 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (socket.clone(), mailbox.clone()).prop_map(|(socket, mailbox)| Step::Join { socket, mailbox }),
         3 => (socket.clone(), mailbox.clone()).prop_map(|(socket, mailbox)| Step::Rejoin { socket, mailbox }),
-        12 => (socket.clone(), mailbox.clone(), 0..4_u8)
-            .prop_map(|(socket, mailbox, to)| Step::Send { socket, mailbox, to }),
+        12 => (socket.clone(), mailbox.clone(), 0..4_u8, prop_oneof![Just(1), 10..30_usize])
+            .prop_map(|(socket, mailbox, to, times)| Step::Send { socket, mailbox, to, times }),
         1 => (socket.clone(), mailbox).prop_map(|(socket, mailbox)| Step::Leave { socket, mailbox }),
         2 => socket.clone().prop_map(|socket| Step::Reconnect { socket }),
         2 => (0..20_u64).prop_map(|seconds| Step::Pass { seconds }),
@@ -101,7 +103,7 @@ impl Run {
         match *step {
             Step::Join { socket, mailbox } => self.join(socket, mailbox),
             Step::Rejoin { socket, mailbox } => self.rejoin(socket, mailbox),
-            Step::Send { socket, mailbox, to } => self.send(socket, mailbox, to),
+            Step::Send { socket, mailbox, to, times } => (0..times).for_each(|_| self.send(socket, mailbox, to)),
             Step::Leave { socket, mailbox } => self.leave(socket, mailbox),
             Step::Reconnect { socket } => self.reconnect(socket),
             Step::Pass { seconds } => self.pass(seconds),
