@@ -208,10 +208,6 @@ pub enum ControlMessage {
         /// What was broken.
         code: ViolationCode,
     },
-    /// A message of a later version that an older one may ignore. Never sent.
-    #[serde(other, skip_serializing)]
-    #[ts(skip)]
-    Unknown,
 }
 
 /// What an offer holds, before its entries have come.
@@ -461,7 +457,7 @@ impl ControlMessage {
     /// Reads one message of the control channel.
     ///
     /// # Errors
-    /// Too long, not JSON, or a known message with a field missing or out of range.
+    /// Too long, not JSON, or not a message of this version.
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
         if text.len() > limits::CONTROL_MESSAGE_BYTES {
             return Err(DecodeError::TooLong { len: text.len(), limit: limits::CONTROL_MESSAGE_BYTES });
@@ -472,7 +468,7 @@ impl ControlMessage {
     /// The message as it goes over the control channel.
     ///
     /// # Panics
-    /// Never: every variant but [`ControlMessage::Unknown`], which is never sent, has a JSON form.
+    /// Never: every message has a JSON form.
     #[must_use]
     pub fn encode(&self) -> String {
         serde_json::to_string(self).expect("strings, integers and lists always have a JSON form")
@@ -518,12 +514,6 @@ mod optional_integer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_message_types_are_read_as_unknown() {
-        let message = ControlMessage::decode(r#"{"type":"later","with":{"anything":[1]}}"#).unwrap();
-        assert_eq!(message, ControlMessage::Unknown);
-    }
 
     #[test]
     fn unknown_reasons_are_read_as_other() {

@@ -24,7 +24,7 @@ impl Exchange {
                 self.out.messages.retain(|message| !matches!(message, ControlMessage::Pong { .. }));
                 self.out.say(ControlMessage::Pong { nonce });
             }
-            ControlMessage::Pong { .. } | ControlMessage::Unknown => {}
+            ControlMessage::Pong { .. } => {}
             ControlMessage::Credit { limit_bytes } => return self.handle_credit(now, limit_bytes),
             ControlMessage::Text { id, text } => return self.handle_text(id, text),
             ControlMessage::TextReceived { id } => {

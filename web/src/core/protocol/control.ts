@@ -79,8 +79,8 @@ export function encodeControlMessage(message: ControlMessage): string {
   return JSON.stringify(message);
 }
 
-/** Reads one message. A type of a later version is `unknown` and may be ignored. Throws `DecodeError`. */
-export function decodeControlMessage(text: string): ControlMessage | { type: 'unknown' } {
+/** Reads one message. Throws `DecodeError`. */
+export function decodeControlMessage(text: string): ControlMessage {
   const input = parseJson(text, CONTROL_MESSAGE_BYTES);
   const fields = new Fields(input);
   const type = fields.text('type', CONTROL_MESSAGE_BYTES);
@@ -133,7 +133,7 @@ export function decodeControlMessage(text: string): ControlMessage | { type: 'un
     case 'error':
       return { type, code: reason(fields, VIOLATION_CODES, 'other', 'code') };
     default:
-      return { type: 'unknown' };
+      throw new DecodeError('type', 'not a message this version knows');
   }
 }
 

@@ -439,7 +439,7 @@ export class Exchange {
 
   // --- messages ---
 
-  #handleMessage(now: number, message: ReturnType<typeof decodeControlMessage>): void {
+  #handleMessage(now: number, message: ControlMessage): void {
     switch (message.type) {
       case 'ping':
         // Only the last one is answered: a flood of questions must not become one of answers.
@@ -447,7 +447,6 @@ export class Exchange {
         this.#out.say({ type: 'pong', nonce: message.nonce });
         return;
       case 'pong':
-      case 'unknown':
         return;
       case 'credit':
         this.#handleCredit(now, message.limit_bytes);
