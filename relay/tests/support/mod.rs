@@ -25,6 +25,7 @@ pub fn config() -> Config {
     config.http.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.tls.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.stun.listen = "127.0.0.1:0".parse().unwrap();
+    config.turn.tls_listen = vec!["127.0.0.1:0".parse().unwrap()];
     config
 }
 
