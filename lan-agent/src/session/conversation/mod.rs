@@ -1,0 +1,439 @@
+//! The loop that joins one device's mailbox, link, exchange and disk.
+
+mod linking;
+mod offers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lanyard_protocol::DeviceId;
+use lanyard_protocol::control::TransferId;
+use lanyard_protocol::peer::{PeerMessage, Signal};
+use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
+use lanyard_transfer::{Config, Exchange, Manifest};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+use super::disk::{Answer as DiskAnswer, Disk, part_store};
+use super::link::{ActiveLink, Phase};
+use super::transfers::{Known, Transfers, label};
+use super::{Command, Context, Met};
+use crate::agent::event::{Direction, Event, Outcome, Route, Who};
+use crate::agent::question::Answer;
+use crate::peer_link::LinkEvent;
+use crate::signaling_client::{MailboxEvent, MailboxSender};
+use crate::source::{Collected, SourceFiles};
+
+/// Sealed messages that wait for the server. More are dropped: a later attempt makes up for them.
+const UNSENT: usize = 64;
+
+/// How often people are told how far a transfer is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// A silent link is looked after this often.
+const REPAIR_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a device that is out of reach is waited for when nothing is under way, and when something is.
+const PATIENCE_IDLE: Duration = Duration::from_secs(60);
+const PATIENCE_BUSY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the outside can see.
+pub(super) struct Signs {
+    pub(super) device: watch::Sender<Option<DeviceId>>,
+    pub(super) linked: watch::Sender<bool>,
+}
+
+/// Everything about one other device.
+pub(super) struct Conversation {
+    met: Met,
+    who: Who,
+    context: Arc<Context>,
+    commands: mpsc::Receiver<Command>,
+    signs: Signs,
+    exchange: Exchange,
+    disk: Disk,
+    disk_answers: mpsc::Receiver<DiskAnswer>,
+    transfers: Transfers,
+    unsent: mpsc::Sender<(MailboxSender, u8, Body)>,
+    attempt: u32,
+    link: Option<ActiveLink>,
+    route: Option<Route>,
+    /// When to look after a link that is silent or gone, and how often that was done.
+    repair_at: Option<Instant>,
+    repairs: u32,
+    /// Since when the other side is out of reach.
+    lost_at: Option<Instant>,
+    progress_at: Option<Instant>,
+    /// Decisions about offers.
+    decisions: JoinSet<(TransferId, Answer)>,
+    /// Texts that wait to be acknowledged.
+    texts: VecDeque<(u64, tokio::sync::oneshot::Sender<Result<(), String>>)>,
+    nearby: watch::Receiver<Arc<[ListedDevice]>>,
+    /// Whether more may come through the mailbox.
+    mailbox_open: bool,
+    /// A full queue of the link stopped us; wait for room.
+    data_blocked: bool,
+    control_blocked: bool,
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    End,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        met: Met,
+        who: Who,
+        context: Arc<Context>,
+        commands: mpsc::Receiver<Command>,
+        signs: Signs,
+    ) -> Self {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(Config::default(), rand::random());
+        let mut store = part_store(context.folder.as_ref(), met.session.peer_key().0);
+        let mut transfers = Transfers::new();
+        for kept in store.as_mut().map(crate::inbox::PartStore::kept).unwrap_or_default() {
+            let transfer = kept.transfer();
+            let mut known = Known::new(context.next_number(), kept.manifest());
+            known.accepted = true;
+            if exchange.restore_incoming(now, kept).is_ok() {
+                info!(?transfer, "an unfinished transfer can carry on");
+                transfers.insert(transfer, known);
+            }
+        }
+        let (unsent, queue) = mpsc::channel(UNSENT);
+        tokio::spawn(send_sealed(queue));
+        let nearby = context.nearby.clone();
+        let (disk, disk_answers) = Disk::start(store);
+        Self {
+            met,
+            who,
+            disk,
+            disk_answers,
+            context,
+            commands,
+            signs,
+            exchange,
+            transfers,
+            unsent,
+            attempt: 0,
+            link: None,
+            route: None,
+            repair_at: None,
+            repairs: 0,
+            lost_at: Some(now),
+            progress_at: None,
+            decisions: JoinSet::new(),
+            texts: VecDeque::new(),
+            nearby,
+            mailbox_open: true,
+            data_blocked: false,
+            control_blocked: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.context.tell(Event::Met { who: self.who.clone() });
+        if self.is_offerer() {
+            self.begin_attempt(1).await;
+        }
+        self.nearby.mark_changed();
+        while self.turn().await == Next::GoOn {}
+        self.end().await;
+    }
+
+    /// Does what there is to do, then waits for the next thing to happen.
+    async fn turn(&mut self) -> Next {
+        if self.drain_outputs() == Next::End {
+            return Next::End;
+        }
+        self.feed_link();
+        let deadline = self.next_deadline();
+        // First, because a busy link would never let the last branch below be looked at.
+        if deadline <= Instant::now() {
+            return self.handle_timeout().await;
+        }
+        let control_room = self.link.as_ref().map(|link| link.control.clone());
+        let data_room = self.link.as_ref().map(|link| link.data.clone());
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => match command {
+                Some(command) => self.handle_command(command).await,
+                None => Next::End,
+            },
+            event = self.met.mailbox.next(), if self.mailbox_open => self.handle_mailbox(event).await,
+            Some(answer) = self.disk_answers.recv() => {
+                self.handle_disk(answer);
+                Next::GoOn
+            }
+            () = self.disk.room(), if !self.disk.is_ready() => Next::GoOn,
+            Some(decision) = self.decisions.join_next() => {
+                if let Ok((transfer, answer)) = decision {
+                    self.handle_decision(transfer, answer);
+                }
+                Next::GoOn
+            }
+            event = next_event(&mut self.link) => self.handle_link(event).await,
+            () = room(control_room), if self.control_blocked => Next::GoOn,
+            () = room(data_room), if self.data_blocked => Next::GoOn,
+            Ok(()) = self.nearby.changed() => {
+                self.tell_nearby();
+                Next::GoOn
+            }
+            () = tokio::time::sleep_until(deadline.into()) => self.handle_timeout().await,
+        }
+    }
+
+    // --- commands ---
+
+    async fn handle_command(&mut self, command: Command) -> Next {
+        match command {
+            Command::Send { collected, reply } => {
+                let sent = self.offer(collected).await;
+                let _ = reply.send(sent);
+            }
+            Command::Text { text, reply } => {
+                // 53 bits, as every implementation has.
+                let id = rand::random::<u64>() >> 11;
+                match self.exchange.send_text(id, text) {
+                    Ok(()) => self.texts.push_back((id, reply)),
+                    Err(error) => drop(reply.send(Err(error.to_string()))),
+                }
+            }
+            Command::Adopt(met) => self.adopt(*met).await,
+            Command::Stop => return Next::End,
+        }
+        Next::GoOn
+    }
+
+    async fn offer(&mut self, collected: Collected) -> Result<u64, String> {
+        let manifest =
+            Manifest::new(collected.entries).map_err(|error| format!("these files cannot be offered: {error}"))?;
+        let transfer = TransferId(rand::random());
+        let known = Known::new(self.context.next_number(), &manifest);
+        let (number, label, summary) = (known.number, label(&manifest), manifest.summary().clone());
+        self.disk.add_source(transfer, SourceFiles::new(collected.files)).await;
+        self.exchange.offer(Instant::now(), transfer, manifest).map_err(|error| error.to_string())?;
+        self.transfers.insert(transfer, known);
+        self.context.tell(Event::Offered {
+            transfer: number,
+            direction: Direction::Sending,
+            who: self.who.clone(),
+            label,
+            files: u64::from(summary.files),
+            total_bytes: summary.total_bytes,
+        });
+        Ok(number)
+    }
+
+    /// The device was met again: what was under way carries on over a new link.
+    async fn adopt(&mut self, met: Met) {
+        self.met = met;
+        self.mailbox_open = true;
+        self.drop_link();
+        self.attempt = 0;
+        if self.is_offerer() {
+            self.begin_attempt(1).await;
+        }
+        self.nearby.mark_changed();
+    }
+
+    // --- mailbox ---
+
+    async fn handle_mailbox(&mut self, event: Option<MailboxEvent>) -> Next {
+        match event {
+            Some(MailboxEvent::Message { body, .. }) => match self.met.session.open(body.as_bytes()) {
+                Ok(plain) => match PeerMessage::decode(&plain) {
+                    Ok(message) => return self.handle_peer_message(message).await,
+                    Err(error) => debug!(%error, "a sealed message was not one of this version"),
+                },
+                // A late repetition of the handshake is no attack.
+                Err(error) if body.as_bytes().first() != Some(&0) => debug!(%error, "ignored a late handshake message"),
+                Err(lanyard_pairing::OpenError::Replayed) => {}
+                Err(error) => {
+                    self.context.tell(Event::Warning { message: format!("{}: {error}", self.who.name) });
+                    return Next::End;
+                }
+            },
+            Some(MailboxEvent::Presence { state: PresenceState::Left, .. }) => {
+                // A page that is closed says nothing; with a link open it may only have lost the server.
+                if self.link.is_none() {
+                    self.lost_at.get_or_insert(Instant::now());
+                }
+            }
+            Some(MailboxEvent::Presence { member, state: PresenceState::Back | PresenceState::Joined }) => {
+                self.met.peer = member;
+                if self.link.is_none() {
+                    self.repair_at = Some(Instant::now());
+                }
+            }
+            Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried) => {}
+            Some(MailboxEvent::Crowded) => {
+                let message =
+                    format!("A third device tried to join, so the connection to {} was closed.", self.who.name);
+                self.context.tell(Event::Warning { message });
+                return Next::End;
+            }
+            // The link may live on without the server.
+            Some(MailboxEvent::Gone) => debug!("the mailbox is gone"),
+            None => {
+                self.mailbox_open = false;
+                if self.link.is_none() {
+                    return Next::End;
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    async fn handle_peer_message(&mut self, message: PeerMessage) -> Next {
+        match message {
+            PeerMessage::Signal { attempt, signal } => self.handle_signal(attempt, signal).await,
+            PeerMessage::Reconnect => {
+                let young = self.link.as_ref().is_some_and(|link| link.phase != Phase::Bound);
+                if self.is_offerer() && !young {
+                    self.begin_attempt(self.attempt.saturating_add(1)).await;
+                }
+            }
+            PeerMessage::Here { device } => {
+                self.signs.device.send_replace(Some(device));
+                self.tell_nearby();
+            }
+            // This device shows no list of its own.
+            PeerMessage::Nearby { .. } => {}
+            PeerMessage::Bye => return Next::End,
+        }
+        Next::GoOn
+    }
+
+    async fn handle_signal(&mut self, attempt: u32, signal: Signal) {
+        if attempt > self.attempt && !self.is_offerer() {
+            self.begin_attempt(attempt).await;
+        }
+        if let Some(link) = self.link.as_ref().filter(|link| link.attempt == attempt) {
+            link.handle_signal(signal).await;
+        }
+    }
+
+    /// Seals and queues; dropped when the server is out of reach for long.
+    fn say(&mut self, message: &PeerMessage) {
+        let Ok(plain) = serde_json::to_vec(message) else { return };
+        let Some(body) = Body::new(self.met.session.seal(&plain)) else {
+            debug!("a message is too long for the mailbox");
+            return;
+        };
+        if self.unsent.try_send((self.met.mailbox.sender(), self.met.peer, body)).is_err() {
+            debug!("the server is out of reach; dropped a message");
+        }
+    }
+
+    /// The list for a page that came by the link (LK-8), without itself.
+    fn tell_nearby(&mut self) {
+        let Some(own) = *self.signs.device.borrow() else { return };
+        let all = self.nearby.borrow_and_update().clone();
+        let devices = all.iter().filter(|listed| listed.device != own).cloned().collect();
+        self.say(&PeerMessage::Nearby { devices });
+    }
+
+    // --- time ---
+
+    fn next_deadline(&self) -> Instant {
+        let patience = self.lost_at.map(|at| at + self.patience());
+        let all = [self.exchange.poll_timeout(), self.repair_at, self.progress_at, patience];
+        all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+    }
+
+    fn patience(&self) -> Duration {
+        if self.transfers.values().any(|known| known.accepted) { PATIENCE_BUSY } else { PATIENCE_IDLE }
+    }
+
+    async fn handle_timeout(&mut self) -> Next {
+        let now = Instant::now();
+        if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
+            self.exchange.handle_timeout(now);
+        }
+        if self.progress_at.is_some_and(|at| at <= now) {
+            self.tell_progress(now);
+        }
+        if self.lost_at.is_some_and(|at| at + self.patience() <= now) {
+            return Next::End;
+        }
+        if self.repair_at.is_some_and(|at| at <= now) {
+            self.repair(now).await;
+        }
+        Next::GoOn
+    }
+
+    fn tell_progress(&mut self, now: Instant) {
+        let linked = self.link.as_ref().is_some_and(|link| link.phase == Phase::Bound);
+        for (transfer, known) in &mut self.transfers {
+            let Some(progress) = self.exchange.progress(now, *transfer) else { continue };
+            if !known.accepted {
+                continue;
+            }
+            known.done_bytes = progress.verified_bytes;
+            self.context.tell(Event::Progress {
+                transfer: known.number,
+                done_bytes: progress.verified_bytes,
+                total_bytes: progress.total_bytes,
+                bytes_per_second: progress.bytes_per_second,
+                left_seconds: progress.left.map(|left| left.as_secs()),
+                route: self.route.filter(|_| linked),
+            });
+        }
+        self.progress_at = Some(now + PROGRESS_EVERY);
+    }
+
+    // --- the end ---
+
+    async fn end(mut self) {
+        self.say(&PeerMessage::Bye);
+        if let Some(link) = self.link.take() {
+            link.finish().await;
+        }
+        self.decisions.abort_all();
+        let open: Vec<TransferId> = self.transfers.keys().copied().collect();
+        for transfer in open {
+            let kept_bytes = self.transfers.get(&transfer).map_or(0, |known| known.done_bytes);
+            self.finish(transfer, Outcome::Interrupted { kept_bytes });
+        }
+        for (_, reply) in self.texts.drain(..) {
+            let _ = reply.send(Err("the other device left before the text was delivered".to_owned()));
+        }
+        self.context.tell(Event::Left { who: self.who.clone() });
+        // Lets the goodbye leave before the mailbox is left.
+        drop(self.unsent);
+    }
+}
+
+/// Carries sealed messages to the server at its pace.
+async fn send_sealed(mut queue: mpsc::Receiver<(MailboxSender, u8, Body)>) {
+    while let Some((sender, to, body)) = queue.recv().await {
+        if sender.send(to, body).await.is_err() {
+            debug!("the signaling client has ended");
+        }
+    }
+}
+
+/// The next event of the link, if there is one; never ends without.
+async fn next_event(link: &mut Option<ActiveLink>) -> LinkEvent {
+    if let Some(link) = link
+        && let Some(event) = link.events.next().await
+    {
+        return event;
+    }
+    std::future::pending().await
+}
+
+/// Waits until a queue has room.
+async fn room<T>(queue: Option<mpsc::Sender<T>>) {
+    match queue {
+        Some(queue) => drop(queue.reserve().await),
+        None => std::future::pending().await,
+    }
+}

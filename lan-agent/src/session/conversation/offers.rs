@@ -1,0 +1,302 @@
+//! What the exchange tells, what people decide, and what the disk answers.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lanyard_protocol::control::{CancelReason, DeclineReason, FileIndex, PauseReason, Span, TransferId};
+use lanyard_transfer::{Event as ExchangeEvent, Output, Party, WriteError};
+use tracing::warn;
+
+use super::super::disk::Answer as DiskAnswer;
+use super::super::link::{Outgoing, Phase};
+use super::super::transfers::{Known, cancelled, declined, failure, label};
+use super::{Conversation, Next, REPAIR_EVERY};
+use crate::agent::event::{Direction, Event, Outcome};
+use crate::agent::question::{Answer, OfferedFile, Question};
+
+/// Files shown of an offer.
+const SHOWN_FILES: usize = 3;
+
+impl Conversation {
+    pub(super) fn drain_outputs(&mut self) -> Next {
+        while self.disk.is_ready()
+            && let Some(output) = self.exchange.poll_output()
+        {
+            match output {
+                Output::Event(event) => self.handle_event(event),
+                Output::Close { code, by } => {
+                    let message = match by {
+                        Party::Them => {
+                            format!("{} broke the protocol ({code:?}); the connection was closed.", self.who.name)
+                        }
+                        Party::Us => {
+                            format!("{} could not understand this device ({code:?}); update both.", self.who.name)
+                        }
+                    };
+                    self.context.tell(Event::Warning { message });
+                    return Next::End;
+                }
+                job @ (Output::Read(_)
+                | Output::CloseSource { .. }
+                | Output::Open { .. }
+                | Output::Write { .. }
+                | Output::Sync { .. }
+                | Output::Journal { .. }
+                | Output::Place { .. }
+                | Output::Discard { .. }
+                | Output::Forget { .. }) => self.disk.submit(job),
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Gives the link what its queues have room for.
+    pub(super) fn feed_link(&mut self) {
+        let Some(link) = self.link.as_ref().filter(|link| link.phase == Phase::Bound) else {
+            (self.control_blocked, self.data_blocked) = (false, false);
+            return;
+        };
+        let now = Instant::now();
+        self.control_blocked = loop {
+            let Ok(permit) = link.control.try_reserve() else { break true };
+            match self.exchange.poll_control(now) {
+                Some(text) => permit.send(Outgoing::Text(text)),
+                None => break false,
+            }
+        };
+        self.data_blocked = loop {
+            let Ok(permit) = link.data.try_reserve() else { break true };
+            match self.exchange.poll_data(now) {
+                Some(frame) => permit.send(Bytes::from(frame)),
+                None => break false,
+            }
+        };
+    }
+
+    pub(super) fn handle_event(&mut self, event: ExchangeEvent) {
+        match event {
+            ExchangeEvent::Offered { transfer } => self.handle_offer(transfer),
+            ExchangeEvent::Refused { error, .. } => {
+                let message = format!("An offer by {} was declined: {error}.", self.who.name);
+                self.context.tell(Event::Warning { message });
+            }
+            ExchangeEvent::Accepted { transfer } => {
+                if let Some(known) = self.transfers.get_mut(&transfer) {
+                    known.accepted = true;
+                    self.context.tell(Event::Accepted { transfer: known.number });
+                }
+            }
+            ExchangeEvent::Declined { transfer, reason } => self.finish(transfer, declined(reason)),
+            ExchangeEvent::Paused { transfer, reason, by } => self.handle_paused(transfer, reason, by),
+            ExchangeEvent::Unpaused { transfer } => {
+                if let Some(known) = self.transfers.get_mut(&transfer) {
+                    known.no_space = None;
+                }
+            }
+            ExchangeEvent::Restated { transfer, file, .. } => {
+                if let Some(known) = self.transfers.get(&transfer) {
+                    let message = format!("{} changed; its present content is sent.", known.name(file));
+                    self.context.tell(Event::Warning { message });
+                }
+            }
+            ExchangeEvent::FileDone { transfer, file } => {
+                if let Some(known) = self.transfers.get(&transfer) {
+                    self.context.tell(Event::File { transfer: known.number, name: known.name(file) });
+                }
+            }
+            ExchangeEvent::FileFailed { transfer, file, reason } => {
+                if let Some(known) = self.transfers.get_mut(&transfer) {
+                    known.handle_failed(reason);
+                    let (number, name) = (known.number, known.name(file));
+                    let message = failure(reason).to_owned();
+                    self.context.tell(Event::FileFailed { transfer: number, name, message });
+                }
+            }
+            ExchangeEvent::Finished { transfer } => {
+                if let Some(outcome) = self.transfers.get(&transfer).map(Known::outcome) {
+                    self.finish(transfer, outcome);
+                }
+            }
+            ExchangeEvent::Cancelled { transfer, reason, by } => {
+                let no_space = self.transfers.get(&transfer).and_then(|known| known.no_space.clone());
+                let outcome = match no_space {
+                    Some(message) => Outcome::NoSpace { message },
+                    None => cancelled(reason, by),
+                };
+                self.finish(transfer, outcome);
+            }
+            ExchangeEvent::Text { text, .. } => self.context.tell(Event::Text { who: self.who.clone(), text }),
+            ExchangeEvent::TextDelivered { id } => {
+                self.context.tell(Event::TextDelivered { who: self.who.clone() });
+                if let Some(at) = self.texts.iter().position(|(waiting, _)| *waiting == id)
+                    && let Some((_, reply)) = self.texts.remove(at)
+                {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            ExchangeEvent::Silent => self.repair_at = Some(Instant::now() + REPAIR_EVERY),
+            ExchangeEvent::Heard => {
+                self.repair_at = None;
+                self.repairs = 0;
+            }
+        }
+    }
+
+    pub(super) fn handle_paused(&mut self, transfer: TransferId, reason: PauseReason, by: Party) {
+        let Some(known) = self.transfers.get_mut(&transfer) else { return };
+        let message = match (reason, by) {
+            (PauseReason::NoSpace, Party::Us) => {
+                let free = self.context.folder.as_ref().map_or(0, |folder| folder.free_bytes());
+                format!("the disk is full ({} free); what arrived is kept", crate::terminal::bytes(free))
+            }
+            (PauseReason::NoSpace, Party::Them) => "the other device's disk is full; what arrived is kept".to_owned(),
+            (PauseReason::ByPerson | PauseReason::Other, _) => "paused by the other device".to_owned(),
+        };
+        if reason == PauseReason::NoSpace {
+            known.no_space = Some(message.clone());
+        }
+        self.context.tell(Event::Warning { message: format!("{}: {message}.", self.who.name) });
+    }
+
+    pub(super) fn handle_offer(&mut self, transfer: TransferId) {
+        let Some(manifest) = self.exchange.manifest(transfer) else { return };
+        let summary = manifest.summary().clone();
+        let known = Known::new(self.context.next_number(), manifest);
+        self.context.tell(Event::Offered {
+            transfer: known.number,
+            direction: Direction::Receiving,
+            who: self.who.clone(),
+            label: label(manifest),
+            files: u64::from(summary.files),
+            total_bytes: summary.total_bytes,
+        });
+        let first = manifest.entries().iter().take(SHOWN_FILES);
+        let first = first.map(|entry| OfferedFile { path: entry.path().to_owned(), size_bytes: entry.size_bytes() });
+        let first: Vec<_> = first.collect();
+        self.transfers.insert(transfer, known);
+
+        let Some(folder) = self.context.folder.clone() else {
+            return self.decline(transfer, DeclineReason::Declined, "this run only sends".to_owned());
+        };
+        if let Err(error) = folder.check() {
+            return self.decline(transfer, DeclineReason::NoSpace, error.to_string());
+        }
+        let available = folder.available_bytes();
+        if summary.total_bytes > available {
+            let message = format!(
+                "{} do not fit: {} can be received here",
+                crate::terminal::bytes(summary.total_bytes),
+                crate::terminal::bytes(available)
+            );
+            return self.decline(transfer, DeclineReason::NoSpace, message);
+        }
+        if self.context.accept.accepts(summary.total_bytes) {
+            return self.handle_decision(transfer, Answer::Yes);
+        }
+        let question = Question::Offer {
+            who: self.who.clone(),
+            files: u64::from(summary.files),
+            total_bytes: summary.total_bytes,
+            first,
+            folder: folder.path().display().to_string(),
+            free_bytes: folder.free_bytes(),
+        };
+        let asker = self.context.asker.clone();
+        let asking = self.decisions.spawn(async move { (transfer, asker.ask(question).await) });
+        if let Some(known) = self.transfers.get_mut(&transfer) {
+            known.asking = Some(asking);
+        }
+    }
+
+    pub(super) fn handle_decision(&mut self, transfer: TransferId, answer: Answer) {
+        let Some(entries) = self.exchange.manifest(transfer).map(|manifest| manifest.summary().entries) else { return };
+        match answer {
+            Answer::Yes => {
+                let all = [Span { first: 0, count: entries }];
+                match self.exchange.accept(Instant::now(), transfer, &all) {
+                    Ok(()) => {
+                        if let Some(known) = self.transfers.get_mut(&transfer) {
+                            known.accepted = true;
+                            self.context.tell(Event::Accepted { transfer: known.number });
+                        }
+                    }
+                    Err(error) => self.finish(transfer, Outcome::Failed { message: error.to_string() }),
+                }
+            }
+            Answer::No => self.decline(transfer, DeclineReason::Declined, String::new()),
+            Answer::NoAnswer | Answer::Picked(_) => {
+                // Gone already when the other side took the offer back.
+                if self.exchange.decline(transfer, DeclineReason::NoAnswer).is_ok() {
+                    self.finish(transfer, Outcome::NoAnswer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn decline(&mut self, transfer: TransferId, reason: DeclineReason, words: String) {
+        if self.exchange.decline(transfer, reason).is_ok() {
+            let outcome = match reason {
+                DeclineReason::NoSpace => Outcome::NoSpace { message: words },
+                DeclineReason::Declined
+                | DeclineReason::NoAnswer
+                | DeclineReason::Busy
+                | DeclineReason::BadManifest
+                | DeclineReason::Other => Outcome::Declined { reason: words },
+            };
+            self.finish(transfer, outcome);
+        }
+    }
+
+    pub(super) fn finish(&mut self, transfer: TransferId, outcome: Outcome) {
+        let Some(known) = self.transfers.remove(&transfer) else { return };
+        if let Some(asking) = known.asking {
+            asking.abort();
+        }
+        self.context.tell(Event::Finished { transfer: known.number, outcome });
+    }
+
+    pub(super) fn handle_disk(&mut self, answer: DiskAnswer) {
+        let now = Instant::now();
+        match answer {
+            DiskAnswer::Read { request, result } => self.exchange.handle_read(now, request, result),
+            DiskAnswer::Written { transfer, file, offset, result: Ok(()) } => {
+                self.exchange.handle_written(now, transfer, file, offset);
+            }
+            DiskAnswer::Written { transfer, file, offset, result: Err(error) } => {
+                self.exchange.handle_write_failed(now, transfer, file, offset, error);
+            }
+            DiskAnswer::Synced { transfer, result: Ok(()) } => self.exchange.handle_synced(now, transfer),
+            DiskAnswer::Synced { transfer, result: Err(error) } => {
+                self.give_up(transfer, format!("what arrived could not be made durable: {error}"));
+            }
+            DiskAnswer::Placed { transfer, results } => self.handle_placed(now, transfer, results),
+            DiskAnswer::JournalFailed { transfer, error } => self.give_up(transfer, error.to_string()),
+        }
+    }
+
+    pub(super) fn handle_placed(
+        &mut self,
+        now: Instant,
+        transfer: TransferId,
+        results: Vec<(FileIndex, Result<String, WriteError>)>,
+    ) {
+        for (file, result) in results {
+            let result = result.map(|placed| {
+                if let Some(known) = self.transfers.get_mut(&transfer) {
+                    known.rename(file, placed);
+                }
+            });
+            self.exchange.handle_placed(now, transfer, file, result);
+        }
+    }
+
+    /// The disk does not do what it must.
+    pub(super) fn give_up(&mut self, transfer: TransferId, message: String) {
+        if let Some(known) = self.transfers.get_mut(&transfer) {
+            warn!("a transfer was given up because of the disk");
+            known.no_space = Some(message);
+            // An error means that it is over already.
+            let _ = self.exchange.cancel(transfer, CancelReason::Failed);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One other device: met in a mailbox, linked, and served until one of the two goes.
+//!
+//! ```text
+//! mailbox ─► meeting (pairing) ─► conversation ─► link (WebRTC, bound to the pairing)
+//!                                     │  ▲
+//!                                     ▼  │
+//!                                  exchange (lanyard-transfer) ◄─► disk (inbox, source)
+//! ```
+//!
+//! A conversation owns everything it works on and runs as one task; others talk to it through a bounded queue.
+
+mod conversation;
+mod disk;
+mod link;
+mod meeting;
+mod transfers;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lanyard_pairing::PublicKey;
+use lanyard_protocol::DeviceId;
+use lanyard_protocol::signaling::ListedDevice;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub use meeting::{MeetError, Met, meet};
+
+use crate::agent::event::{Event, TransferNumber, Trust, Who};
+use crate::agent::question::Asker;
+use crate::config::AcceptPolicy;
+use crate::discovery::mdns::LocalNames;
+use crate::inbox::ReceiveFolder;
+use crate::source::Collected;
+
+/// What all conversations of one agent share.
+pub struct Context {
+    /// Where what happens is told.
+    pub events: broadcast::Sender<Event>,
+    /// Who is asked.
+    pub asker: Asker,
+    /// Where files go; `None` when this run only sends.
+    pub folder: Option<Arc<ReceiveFolder>>,
+    /// What happens to offers.
+    pub accept: AcceptPolicy,
+    /// Looks up browsers' `.local` candidates.
+    pub names: Option<LocalNames>,
+    /// Addresses that links may use; all usable ones when empty.
+    pub addresses: Vec<IpAddr>,
+    /// Devices that those who came by the link are told of.
+    pub nearby: watch::Receiver<Arc<[ListedDevice]>>,
+    /// Numbers for transfers.
+    pub numbers: AtomicU64,
+}
+
+impl Context {
+    /// Tells what happened; nobody has to listen.
+    pub fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn next_number(&self) -> TransferNumber {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What others ask of a conversation.
+pub enum Command {
+    /// Offer files.
+    Send {
+        /// What.
+        collected: Collected,
+        /// What the person who asked listens for, or why not.
+        reply: oneshot::Sender<Result<TransferNumber, String>>,
+    },
+    /// Say something.
+    Text {
+        /// What.
+        text: String,
+        /// Told when it was delivered.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Carry on with a device that was met again.
+    Adopt(Box<Met>),
+    /// Say goodbye, keep parts, end.
+    Stop,
+}
+
+/// A conversation, from outside.
+#[derive(Clone)]
+pub struct Handle {
+    /// What it is asked to do.
+    pub commands: mpsc::Sender<Command>,
+    /// Who is on the other end.
+    pub who: Who,
+    /// Its key.
+    pub key: PublicKey,
+    /// Its id at the server, once it said so.
+    pub device: watch::Receiver<Option<DeviceId>>,
+    /// Whether a link is open.
+    pub linked: watch::Receiver<bool>,
+    /// Set when it is over.
+    pub over: watch::Receiver<bool>,
+}
+
+/// Commands that wait for a conversation. More wait at their sender.
+const COMMANDS: usize = 16;
+
+/// Starts a conversation with a device that was met.
+#[must_use]
+pub fn start(met: Met, context: Arc<Context>) -> Handle {
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (device_sender, device) = watch::channel(None);
+    let (linked_sender, linked) = watch::channel(false);
+    let (over_sender, over) = watch::channel(false);
+    let who = who(&met);
+    let key = met.session.peer_key();
+    let signs = conversation::Signs { device: device_sender, linked: linked_sender };
+    let conversation = conversation::Conversation::new(met, who.clone(), context, command_queue, signs);
+    tokio::spawn(async move {
+        conversation.run().await;
+        over_sender.send_replace(true);
+    });
+    Handle { commands, who, key, device, linked, over }
+}
+
+fn who(met: &Met) -> Who {
+    let trust = match met.session.trust() {
+        lanyard_pairing::Trust::Scanned => Trust::Scanned,
+        lanyard_pairing::Trust::Code => Trust::Code,
+        lanyard_pairing::Trust::Compared => Trust::Compared,
+        lanyard_pairing::Trust::Remembered => Trust::Remembered,
+    };
+    Who { name: met.session.peer_profile().name().to_owned(), trust }
+}
