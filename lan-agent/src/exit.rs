@@ -54,6 +54,28 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// The exit with this number; [`Exit::Failure`] for one that is not ours.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        const ALL: [Exit; 12] = [
+            Exit::Done,
+            Exit::Failure,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Declined,
+            Exit::WrongSecret,
+            Exit::Damaged,
+            Exit::Unreachable,
+            Exit::NoSpace,
+            Exit::Partly,
+            Exit::Incompatible,
+            Exit::Interrupted,
+        ];
+        ALL.into_iter().find(|exit| exit.number() == number).unwrap_or(Self::Failure)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.number())

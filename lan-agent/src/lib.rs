@@ -1,12 +1,16 @@
 //! What the `lanyard` agent is made of.
 
 pub mod agent;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod discovery;
 pub mod exit;
 pub mod identity;
+pub mod inbox;
 pub mod paths;
 pub mod peer_link;
+pub mod session;
 pub mod signaling_client;
+pub mod source;
 pub mod terminal;

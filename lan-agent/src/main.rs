@@ -1,3 +1,5 @@
 //! Find devices on the network and move files and text between them.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lanyard_agent::cli::main()
+}

@@ -190,6 +190,10 @@ pub enum Event {
         done_bytes: u64,
         /// All together.
         total_bytes: u64,
+        /// Mean of the last two seconds.
+        bytes_per_second: u64,
+        /// Time left at that speed; from five seconds on.
+        left_seconds: Option<u64>,
         /// How, if a link is open.
         route: Option<Route>,
     },
@@ -236,4 +240,32 @@ pub enum Event {
         /// In words.
         message: String,
     },
+    /// The agent was told to stop; devices are told goodbye.
+    Stopping,
+}
+
+impl Event {
+    /// The transfer it is about, if one.
+    #[must_use]
+    pub fn transfer(&self) -> Option<TransferNumber> {
+        match self {
+            Self::Offered { transfer, .. }
+            | Self::Accepted { transfer }
+            | Self::Progress { transfer, .. }
+            | Self::File { transfer, .. }
+            | Self::FileFailed { transfer, .. }
+            | Self::Finished { transfer, .. } => Some(*transfer),
+            Self::Started { .. }
+            | Self::Link { .. }
+            | Self::Nearby { .. }
+            | Self::Met { .. }
+            | Self::Connected { .. }
+            | Self::Interrupted { .. }
+            | Self::Left { .. }
+            | Self::Text { .. }
+            | Self::TextDelivered { .. }
+            | Self::Warning { .. }
+            | Self::Stopping => None,
+        }
+    }
 }

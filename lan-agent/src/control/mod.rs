@@ -6,4 +6,4 @@ mod server;
 
 pub use client::{ControlClient, ControlError};
 pub use message::{Devices, Reply, Request, Status, Target};
-pub use server::{ControlListener, ListenError};
+pub use server::{ControlConnection, ControlListener, ListenError, Replies, Requests};

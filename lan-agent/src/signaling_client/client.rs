@@ -7,7 +7,7 @@ use lanyard_protocol::{DeviceId, MailboxId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::driver::{Command, Driver};
+use super::driver::{Command, Driver, Server};
 use super::{Mailbox, ServerUrl};
 
 /// How long a server may take to answer, being reached included.
@@ -71,15 +71,22 @@ pub struct SignalingClient {
 }
 
 impl SignalingClient {
-    /// Begins to connect to the first of `urls` that answers: they are addresses of one server. Calls from others come
-    /// out of the second value.
+    /// Begins to connect to the first of `urls` that answers: they are addresses of one server. `header` goes with the
+    /// request. Calls from others come out of the second value.
     #[must_use]
-    pub fn connect(urls: Vec<ServerUrl>) -> (Self, mpsc::Receiver<MailboxId>) {
+    pub fn connect(urls: Vec<ServerUrl>, header: Option<(&'static str, String)>) -> (Self, mpsc::Receiver<MailboxId>) {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(ServerStatus::Connecting);
         let (nearby_sender, nearby) = watch::channel(None);
         let (ring_sender, rings) = mpsc::channel(RINGS);
-        let driver = Driver::new(urls, command_queue, commands.downgrade(), status_sender, nearby_sender, ring_sender);
+        let driver = Driver::new(
+            Server { urls, header },
+            command_queue,
+            commands.downgrade(),
+            status_sender,
+            nearby_sender,
+            ring_sender,
+        );
         tokio::spawn(driver.run());
         (Self { commands, status, nearby }, rings)
     }

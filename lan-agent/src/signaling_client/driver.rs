@@ -11,6 +11,9 @@ use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, PROTOCOL_VERSION, Slot
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracing::{debug, info};
@@ -39,8 +42,14 @@ pub(super) enum Command {
     Announce { name: String, platform: Platform, seconds: u32 },
 }
 
+/// Where the server is, and what it wants to see.
+pub(super) struct Server {
+    pub(super) urls: Vec<ServerUrl>,
+    pub(super) header: Option<(&'static str, String)>,
+}
+
 pub(super) struct Driver {
-    urls: Vec<ServerUrl>,
+    server: Server,
     commands: mpsc::Receiver<Command>,
     /// Handed to mailboxes. Weak, so that this task does not keep itself alive.
     own_commands: mpsc::WeakSender<Command>,
@@ -74,7 +83,7 @@ enum Ended {
 
 impl Driver {
     pub(super) fn new(
-        urls: Vec<ServerUrl>,
+        server: Server,
         commands: mpsc::Receiver<Command>,
         own_commands: mpsc::WeakSender<Command>,
         status: watch::Sender<ServerStatus>,
@@ -82,7 +91,7 @@ impl Driver {
         rings: mpsc::Sender<MailboxId>,
     ) -> Self {
         Self {
-            urls,
+            server,
             commands,
             own_commands,
             status,
@@ -130,8 +139,9 @@ impl Driver {
             .write_buffer_size(0)
             .max_message_size(Some(limits::SIGNALING_MESSAGE_BYTES))
             .max_frame_size(Some(limits::SIGNALING_MESSAGE_BYTES));
-        for url in &self.urls {
-            let connecting = tokio_tungstenite::connect_async_with_config(url.websocket(), Some(config), true);
+        for url in &self.server.urls {
+            let Some(request) = self.request(url) else { continue };
+            let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
             match timeout(CONNECT_TIMEOUT, connecting).await {
                 Ok(Ok((socket, _))) => return Some(socket),
                 Ok(Err(error)) => debug!(%url, %error, "cannot reach the signaling server"),
@@ -139,6 +149,14 @@ impl Driver {
             }
         }
         None
+    }
+
+    fn request(&self, url: &ServerUrl) -> Option<Request> {
+        let mut request = url.websocket().into_client_request().ok()?;
+        if let Some((name, value)) = &self.server.header {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).ok()?);
+        }
+        Some(request)
     }
 
     /// Greets the server and serves until the socket ends.

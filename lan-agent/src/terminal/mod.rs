@@ -6,10 +6,9 @@ pub mod progress;
 pub mod qr;
 mod question;
 mod report;
-mod untrusted;
 
 pub use console::{Console, ConsoleStyle};
 pub use format::{bytes, duration, shorten};
-pub use question::answer_questions;
+pub use lanyard_transfer::display;
+pub use question::{answer, answer_questions};
 pub use report::{OutputFormat, Reporter};
-pub use untrusted::display;

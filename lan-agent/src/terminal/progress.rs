@@ -1,6 +1,6 @@
 //! Bars on a terminal, sparse lines elsewhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,63 +8,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Console, bytes, duration, shorten};
 use crate::agent::event::{Direction, Route, TransferNumber};
 
-/// Over how long the speed is averaged.
-const SPEED_WINDOW: Duration = Duration::from_secs(2);
-
-/// No estimate before this: the first seconds say nothing.
-const ESTIMATE_AFTER: Duration = Duration::from_secs(5);
-
 /// Without a terminal, a line at least this often while bytes move.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Bars shown at once; further transfers get lines.
 const MAX_BARS: usize = 8;
 
-/// How fast a transfer is and how long it will take.
-#[derive(Debug)]
-pub struct Pace {
-    started: Instant,
-    samples: VecDeque<(Instant, u64)>,
-}
-
-impl Pace {
-    /// A transfer that begins now.
-    #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self { started: now, samples: VecDeque::new() }
-    }
-
-    /// Takes how far it is.
-    pub fn handle_progress(&mut self, now: Instant, done_bytes: u64) {
-        self.samples.push_back((now, done_bytes));
-        while self.samples.len() > 2
-            && self.samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= SPEED_WINDOW)
-        {
-            self.samples.pop_front();
-        }
-    }
-
-    /// Bytes a second over the last two seconds.
-    #[must_use]
-    pub fn bytes_per_second(&self) -> Option<u64> {
-        let ((from, first), (to, last)) = (self.samples.front()?, self.samples.back()?);
-        let micros = to.duration_since(*from).as_micros();
-        if micros == 0 {
-            return None;
-        }
-        u64::try_from(u128::from(last.saturating_sub(*first)) * 1_000_000 / micros).ok()
-    }
-
-    /// Time left, from five seconds on.
-    #[must_use]
-    pub fn time_left(&self, now: Instant, total_bytes: u64) -> Option<Duration> {
-        if now.duration_since(self.started) < ESTIMATE_AFTER {
-            return None;
-        }
-        let (_, done) = self.samples.back()?;
-        let speed = self.bytes_per_second().filter(|speed| *speed > 0)?;
-        Some(Duration::from_secs(total_bytes.saturating_sub(*done).div_ceil(speed)))
-    }
+/// How far a transfer is, as [`crate::agent::event::Event::Progress`] tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Safe at the receiver.
+    pub done_bytes: u64,
+    /// All together.
+    pub total_bytes: u64,
+    /// Mean of the last two seconds.
+    pub bytes_per_second: u64,
+    /// Time left at that speed.
+    pub left: Option<Duration>,
+    /// How, if a link is open.
+    pub route: Option<Route>,
 }
 
 /// The transfers on the screen.
@@ -77,7 +39,6 @@ struct Shown {
     label: String,
     direction: Direction,
     total_bytes: u64,
-    pace: Pace,
     bar: Option<ProgressBar>,
     last_line: Instant,
     last_tenth: u64,
@@ -93,8 +54,7 @@ impl Bars {
     /// A transfer was offered. `label` must be safe to print.
     pub fn handle_offered(&mut self, transfer: TransferNumber, direction: Direction, label: String, total_bytes: u64) {
         let now = Instant::now();
-        let shown =
-            Shown { label, direction, total_bytes, pace: Pace::new(now), bar: None, last_line: now, last_tenth: 0 };
+        let shown = Shown { label, direction, total_bytes, bar: None, last_line: now, last_tenth: 0 };
         self.transfers.insert(transfer, shown);
     }
 
@@ -105,26 +65,26 @@ impl Bars {
     }
 
     /// A transfer is so far.
-    pub fn handle_progress(&mut self, transfer: TransferNumber, done_bytes: u64, route: Option<Route>) {
+    pub fn handle_progress(&mut self, transfer: TransferNumber, progress: Progress) {
         let bars_now = self.transfers.values().filter(|shown| shown.bar.is_some()).count();
         let Some(shown) = self.transfers.get_mut(&transfer) else { return };
         let now = Instant::now();
-        shown.pace.handle_progress(now, done_bytes);
         let use_bar = self.console.is_terminal() && !self.console.style().quiet;
         if use_bar && (shown.bar.is_some() || bars_now < MAX_BARS) {
             let ascii = self.console.style().ascii;
             let bar =
                 shown.bar.get_or_insert_with(|| self.console.bars().add(bar(&shown.label, shown.total_bytes, ascii)));
-            bar.set_position(done_bytes);
-            bar.set_message(details(&shown.pace, now, done_bytes, shown.total_bytes, route));
+            bar.set_length(progress.total_bytes);
+            bar.set_position(progress.done_bytes);
+            bar.set_message(details(&progress));
             return;
         }
-        let tenth = tenths(done_bytes, shown.total_bytes);
+        let tenth = tenths(progress.done_bytes, progress.total_bytes);
         if tenth > shown.last_tenth || now.duration_since(shown.last_line) >= LINE_EVERY {
             shown.last_tenth = tenth;
             shown.last_line = now;
-            let percent = tenths(done_bytes.saturating_mul(10), shown.total_bytes);
-            let details = details(&shown.pace, now, done_bytes, shown.total_bytes, route);
+            let percent = tenths(progress.done_bytes.saturating_mul(10), progress.total_bytes);
+            let details = details(&progress);
             let line = format!("{}  {percent} %  {details}", shown.label);
             self.console.say(line.trim_end());
         }
@@ -150,15 +110,15 @@ fn bar(label: &str, total_bytes: u64, ascii: bool) -> ProgressBar {
 }
 
 /// `2.3 GB/3.6 GB  38 MB/s  35 s  LAN`
-fn details(pace: &Pace, now: Instant, done_bytes: u64, total_bytes: u64, route: Option<Route>) -> String {
-    let mut parts = vec![amounts(done_bytes, total_bytes)];
-    if let Some(speed) = pace.bytes_per_second() {
-        parts.push(format!("{}/s", bytes(speed)));
+fn details(progress: &Progress) -> String {
+    let mut parts = vec![amounts(progress.done_bytes, progress.total_bytes)];
+    if progress.bytes_per_second > 0 {
+        parts.push(format!("{}/s", bytes(progress.bytes_per_second)));
     }
-    if let Some(left) = pace.time_left(now, total_bytes) {
+    if let Some(left) = progress.left {
         parts.push(duration(left));
     }
-    match route {
+    match progress.route {
         Some(Route::Lan) => parts.push("LAN".to_owned()),
         Some(Route::Internet) => parts.push("Internet".to_owned()),
         Some(Route::Relayed) => parts.push("Relayed".to_owned()),
@@ -189,30 +149,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speed_is_the_mean_of_two_seconds() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        for second in 0..=10u64 {
-            let done = if second <= 5 { second * 10 } else { 50 + (second - 5) * 100 };
-            pace.handle_progress(start + Duration::from_secs(second), done);
-        }
-        assert_eq!(pace.bytes_per_second(), Some(100));
-        assert_eq!(pace.time_left(start + Duration::from_secs(10), 1050), Some(Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn there_is_no_estimate_in_the_first_seconds_and_none_at_standstill() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        assert_eq!(pace.bytes_per_second(), None);
-        pace.handle_progress(start, 0);
-        pace.handle_progress(start + Duration::from_secs(1), 100);
-        assert_eq!(pace.time_left(start + Duration::from_secs(1), 1000), None);
-        for second in 2..10 {
-            pace.handle_progress(start + Duration::from_secs(second), 100);
-        }
-        assert_eq!(pace.bytes_per_second(), Some(0));
-        assert_eq!(pace.time_left(start + Duration::from_secs(9), 1000), None);
+    fn a_line_has_amounts_speed_time_and_route() {
+        let progress = Progress {
+            done_bytes: 2_300_000_000,
+            total_bytes: 3_600_000_000,
+            bytes_per_second: 38_000_000,
+            left: Some(Duration::from_secs(35)),
+            route: Some(Route::Lan),
+        };
+        assert_eq!(details(&progress), "2.3/3.6 GB  38 MB/s  35 s  LAN");
+        let waiting = Progress { bytes_per_second: 0, left: None, route: None, ..progress };
+        assert_eq!(details(&waiting), "2.3/3.6 GB  waiting");
     }
 
     #[test]

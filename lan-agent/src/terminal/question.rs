@@ -25,8 +25,8 @@ pub async fn answer_questions(console: Console, mut questions: mpsc::Receiver<As
     }
 }
 
-/// Asks one question.
-pub(crate) async fn answer(console: &Console, question: &Question, yes: bool) -> Answer {
+/// Asks one question. Dropping the future takes it off the screen.
+pub async fn answer(console: &Console, question: &Question, yes: bool) -> Answer {
     match question {
         Question::Offer { who, files, total_bytes, first, folder, free_bytes } => {
             console.say(&format!(

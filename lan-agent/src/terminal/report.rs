@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio::sync::broadcast;
 
-use super::progress::Bars;
+use super::progress::{Bars, Progress};
 use super::question::describe;
 use super::{Console, bytes, display};
 use crate::agent::event::{Direction, Event, Outcome};
@@ -97,8 +97,15 @@ impl Reporter {
                 self.bars.handle_offered(*transfer, *direction, label, *total_bytes);
             }
             Event::Accepted { .. } => {}
-            Event::Progress { transfer, done_bytes, route, .. } => {
-                self.bars.handle_progress(*transfer, *done_bytes, *route)
+            Event::Progress { transfer, done_bytes, total_bytes, bytes_per_second, left_seconds, route } => {
+                let progress = Progress {
+                    done_bytes: *done_bytes,
+                    total_bytes: *total_bytes,
+                    bytes_per_second: *bytes_per_second,
+                    left: left_seconds.map(std::time::Duration::from_secs),
+                    route: *route,
+                };
+                self.bars.handle_progress(*transfer, progress);
             }
             Event::File { transfer, name } => {
                 // Sent files are only counted; received ones have a place worth naming.
@@ -126,6 +133,7 @@ impl Reporter {
             }
             Event::TextDelivered { who } => console.say(&format!("Text delivered to {}.", describe(who))),
             Event::Warning { message } => console.complain(&display(message)),
+            Event::Stopping => console.say("Stopping. Unfinished files are kept for seven days."),
         }
     }
 }

@@ -1,0 +1,270 @@
+//! Serves the commands that reach the running agent by its control socket.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::debug;
+use zeroize::Zeroizing;
+
+use super::event::{Event, TransferNumber};
+use super::question::{Answer, Asked, Asker};
+use super::sessions::Sessions;
+use super::{Own, nearby};
+use crate::control::{ControlConnection, ControlListener, Devices, Replies, Reply, Request, Status, Target};
+use crate::discovery::registry::NearbyAgent;
+use crate::exit::{Exit, Stop};
+use crate::session::{Command, Handle};
+use crate::source;
+
+/// Commands served at once. One more waits to be accepted.
+const CONNECTIONS: usize = 8;
+
+/// What the running agent needs to serve commands.
+#[derive(Clone)]
+pub struct Desk {
+    /// Who it talks with.
+    pub sessions: Sessions,
+    /// Whom it sees.
+    pub agents: watch::Receiver<Arc<[NearbyAgent]>>,
+    /// Who it is.
+    pub own: Own,
+    /// The link that is shown now.
+    pub link: watch::Receiver<Option<Zeroizing<String>>>,
+    /// What it says of itself; the link is filled in.
+    pub status: Status,
+}
+
+impl Desk {
+    /// Serves commands until it is dropped.
+    pub async fn serve(self, listener: ControlListener) {
+        let mut serving = JoinSet::new();
+        loop {
+            tokio::select! {
+                connection = listener.accept(), if serving.len() < CONNECTIONS => match connection {
+                    Ok(connection) => drop(serving.spawn(self.clone().serve_one(connection))),
+                    Err(error) => {
+                        debug!(%error, "the control socket broke");
+                        return;
+                    }
+                },
+                Some(_) = serving.join_next() => {}
+            }
+        }
+    }
+
+    async fn serve_one(mut self, connection: ControlConnection) {
+        let ControlConnection { mut requests, mut replies } = connection;
+        let served = match requests.next().await {
+            Ok(Some(Request::Status)) => {
+                let link = self.link.borrow().as_ref().map(|link| link.as_str().to_owned());
+                replies.send(&Reply::Status(Status { link, ..self.status.clone() })).await
+            }
+            Ok(Some(Request::Devices { watch })) => self.tell_devices(&mut replies, watch).await,
+            Ok(Some(Request::Send { to, paths, text })) => {
+                let (line_sender, lines) = mpsc::channel(16);
+                // Reading a line cannot be interrupted half-way, so it is done by a task of its own.
+                let reading = tokio::spawn(async move {
+                    while let Ok(Some(request)) = requests.next().await {
+                        if line_sender.send(request).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                let served = self.send(&mut replies, lines, to, paths, text).await;
+                reading.abort();
+                served
+            }
+            Ok(Some(Request::Answer { .. })) | Ok(None) => Ok(()),
+            Err(error) => {
+                let message = Some(format!("the running agent does not understand this command: {error}"));
+                replies.send(&Reply::Done { exit: Exit::Incompatible.number(), message }).await
+            }
+        };
+        if let Err(error) = served {
+            debug!(%error, "a command went away");
+        }
+    }
+
+    async fn tell_devices(&mut self, replies: &mut Replies, watch: bool) -> std::io::Result<()> {
+        let mut changes = self.sessions.changes();
+        loop {
+            let agents = self.agents.borrow_and_update().to_vec();
+            changes.mark_unchanged();
+            replies.send(&Reply::Devices(Devices { connected: self.sessions.connected(), agents })).await?;
+            if !watch {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = self.agents.changed() => if changed.is_err() { return Ok(()) },
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+            }
+        }
+    }
+
+    /// Sends, passing events and questions on to the command. When the command goes away, so does the transfer's
+    /// audience, not the transfer.
+    async fn send(
+        &self,
+        replies: &mut Replies,
+        mut lines: mpsc::Receiver<Request>,
+        to: Target,
+        paths: Vec<PathBuf>,
+        text: Option<String>,
+    ) -> std::io::Result<()> {
+        let (asker, mut questions) = Asker::channel();
+        let mut events = self.sessions.context().events.subscribe();
+        let Target::Name(name) = to;
+        let starting = self.start(&name, paths, text, asker);
+        tokio::pin!(starting);
+        let mut open: HashMap<u64, oneshot::Sender<Answer>> = HashMap::new();
+        let mut next_ask = 0;
+        let started = loop {
+            tokio::select! {
+                started = &mut starting => break started,
+                Some(Asked { question, reply }) = questions.recv() => {
+                    next_ask += 1;
+                    replies.send(&Reply::Ask { ask: next_ask, question }).await?;
+                    open.insert(next_ask, reply);
+                }
+                line = lines.recv() => match line {
+                    Some(Request::Answer { ask, answer }) => {
+                        if let Some(reply) = open.remove(&ask) {
+                            let _ = reply.send(answer);
+                        }
+                    }
+                    Some(Request::Status | Request::Devices { .. } | Request::Send { .. }) => {}
+                    None => return Ok(()),
+                },
+            }
+        };
+        for ask in open.into_keys() {
+            replies.send(&Reply::Withdraw { ask }).await?;
+        }
+        match started {
+            Ok(Some(transfer)) => follow(replies, &mut events, transfer).await,
+            Ok(None) => replies.send(&Reply::Done { exit: Exit::Done.number(), message: None }).await,
+            Err(stop) => replies.send(&Reply::Done { exit: stop.exit.number(), message: Some(stop.message) }).await,
+        }
+    }
+
+    /// Finds the device and hands it the files (the transfer's number) or the text (`None` once it is delivered).
+    async fn start(
+        &self,
+        name: &str,
+        paths: Vec<PathBuf>,
+        text: Option<String>,
+        asker: Asker,
+    ) -> Result<Option<TransferNumber>, Stop> {
+        let handle = self.find(name, &asker).await?;
+        match text {
+            Some(text) => send_text(&handle, text).await.map(|()| None),
+            None => send_files(&handle, paths).await.map(Some),
+        }
+    }
+
+    /// A connected device of that name, or an agent of that name, which is called.
+    async fn find(&self, name: &str, asker: &Asker) -> Result<Handle, Stop> {
+        let is_it = |candidate: &str| candidate.to_lowercase() == name.to_lowercase();
+        let connected: Vec<Handle> = self
+            .sessions
+            .all()
+            .into_iter()
+            .filter(|handle| *handle.linked.borrow() && is_it(&handle.who.name))
+            .collect();
+        if let [only] = connected.as_slice() {
+            return Ok(only.clone());
+        }
+        let agents = self.agents.borrow().clone();
+        let agents: Vec<&NearbyAgent> = agents.iter().filter(|agent| is_it(&agent.name)).collect();
+        if connected.len() + agents.len() > 1 {
+            return Err(Stop::new(
+                Exit::NotFound,
+                format!("more than one device is called {name}; rename one of them"),
+            ));
+        }
+        let [agent] = agents.as_slice() else {
+            return Err(Stop::new(Exit::NotFound, format!("no device called {name} is here; see `lanyard devices`")));
+        };
+        call(&self.sessions, agent, &self.own, asker).await
+    }
+}
+
+/// Calls an agent and takes it in.
+///
+/// # Errors
+/// It does not answer, or the people said no.
+pub async fn call(sessions: &Sessions, agent: &NearbyAgent, own: &Own, asker: &Asker) -> Result<Handle, Stop> {
+    use crate::session::MeetError;
+    let met = nearby::call(agent, own, asker).await.map_err(|error| {
+        let exit = match &error {
+            nearby::CallError::NoAnswer { .. } => Exit::NotFound,
+            nearby::CallError::Incompatible { .. } => Exit::Incompatible,
+            nearby::CallError::Signaling(_) => Exit::Unreachable,
+            nearby::CallError::Meet(MeetError::Pairing(_) | MeetError::Crowded) => Exit::WrongSecret,
+            nearby::CallError::Meet(MeetError::TimedOut | MeetError::Gone) => Exit::NotFound,
+            nearby::CallError::Meet(MeetError::Signaling(_)) => Exit::Unreachable,
+        };
+        Stop::new(exit, error.to_string())
+    })?;
+    sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
+}
+
+/// Offers files to a device.
+///
+/// # Errors
+/// They cannot be read or offered, or the device is gone.
+pub async fn send_files(handle: &Handle, paths: Vec<PathBuf>) -> Result<TransferNumber, Stop> {
+    let collecting = tokio::task::spawn_blocking(move || source::collect(&paths, source::MAX_ENTRIES));
+    let collected = collecting.await.map_err(|_| Stop::new(Exit::Failure, "the files could not be listed"))?;
+    let collected = collected.map_err(|error| Stop::new(Exit::NoSpace, error.to_string()))?;
+    offer(handle, collected).await
+}
+
+/// Offers what was listed.
+///
+/// # Errors
+/// It cannot be offered, or the device is gone.
+pub async fn offer(handle: &Handle, collected: source::Collected) -> Result<TransferNumber, Stop> {
+    let gone = || Stop::new(Exit::NotFound, format!("{} has left", crate::terminal::display(&handle.who.name)));
+    let (reply, answer) = oneshot::channel();
+    handle.commands.send(Command::Send { collected, reply }).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?.map_err(|message| Stop::new(Exit::Failure, message))
+}
+
+/// Delivers a text to a device.
+///
+/// # Errors
+/// It is too long, or the device left before it had it.
+pub async fn send_text(handle: &Handle, text: String) -> Result<(), Stop> {
+    let gone = || Stop::new(Exit::NotFound, format!("{} has left", crate::terminal::display(&handle.who.name)));
+    let (reply, answer) = oneshot::channel();
+    handle.commands.send(Command::Text { text, reply }).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?.map_err(|message| Stop::new(Exit::Failure, message))
+}
+
+/// Tells a command about one transfer until it ends.
+async fn follow(
+    replies: &mut Replies,
+    events: &mut broadcast::Receiver<Event>,
+    number: TransferNumber,
+) -> std::io::Result<()> {
+    replies.send(&Reply::Transfer { transfer: number }).await?;
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        };
+        if event.transfer() != Some(number) {
+            continue;
+        }
+        let exit = if let Event::Finished { outcome, .. } = &event { Some(Exit::from(outcome)) } else { None };
+        replies.send(&Reply::Event { event }).await?;
+        if let Some(exit) = exit {
+            return replies.send(&Reply::Done { exit: exit.number(), message: None }).await;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::AcceptPolicy;
+
+/// Examples under `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  lanyard up ~/Downloads             show a QR code; phones open the page and send here
+  lanyard send holiday.zip           show a QR code; whoever scans it gets the file
+  lanyard send photos/ --to Attic    send to a device on this network by its name
+  lanyard send -t \"see you at 8\" --to Attic
+  lanyard receive -o ~/inbox         paste a link that another device shows";
+
+/// Move files and text between devices, directly and encrypted.
+#[derive(Debug, Parser)]
+#[command(name = "lanyard", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(max_term_width = 100, infer_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: serve the page, announce this device, show a QR code, receive
+    Up(Up),
+    /// Send files, folders or a text
+    Send(Send),
+    /// Receive from a device that shows a link
+    #[command(visible_alias = "get")]
+    Receive(Receive),
+    /// List the devices on this network
+    Devices(Devices),
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global")]
+pub struct Global {
+    /// Name of this device, as others see it
+    #[arg(long, global = true, env = "LANYARD_NAME", hide_env = true)]
+    pub name: Option<String>,
+    /// TCP port of page and signaling [default: 53380 or the next free one]
+    #[arg(long, global = true, env = "LANYARD_PORT", hide_env = true)]
+    pub port: Option<u16>,
+    /// Show this device only on this interface (name or address); may be repeated
+    #[arg(long, global = true, env = "LANYARD_INTERFACE", hide_env = true, value_delimiter = ',')]
+    pub interface: Vec<String>,
+    /// What happens to offers: ask, accept, accept-under=SIZE
+    #[arg(long, global = true, env = "LANYARD_ACCEPT", hide_env = true, value_name = "POLICY")]
+    pub accept: Option<AcceptPolicy>,
+    /// Answer yes to every question except pictures
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// Seconds to wait for the other device
+    #[arg(long, global = true, env = "LANYARD_TIMEOUT", hide_env = true, value_name = "SECS")]
+    pub timeout: Option<u64>,
+    /// One JSON object a line on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what matters
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No colours (also NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// No QR code
+    #[arg(long, global = true)]
+    pub no_qr: bool,
+    /// Draw with ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Settings file [default: ~/.config/lanyard/config.toml]
+    #[arg(long, global = true, env = "LANYARD_CONFIG", hide_env = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `lanyard up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Receive folder [default: ~/Downloads]
+    pub dir: Option<PathBuf>,
+}
+
+/// `lanyard send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// Files and folders; `-` reads a text from stdin
+    #[arg(required_unless_present = "text")]
+    pub paths: Vec<PathBuf>,
+    /// Device name, or the link it shows; `-` reads the link from stdin. Without it, show a link and wait
+    #[arg(long, value_name = "NAME|LINK")]
+    pub to: Option<String>,
+    /// Send this text
+    #[arg(short, long, conflicts_with = "paths")]
+    pub text: Option<String>,
+    /// Read the other device's link from this file (also LANYARD_CODE)
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub code_file: Option<PathBuf>,
+}
+
+/// `lanyard receive`.
+#[derive(Debug, Args)]
+pub struct Receive {
+    /// The link that the other device shows; `-` reads it from stdin, nothing asks for it
+    pub link: Option<String>,
+    /// Receive folder [default: the current one]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Read the link from this file (also LANYARD_CODE)
+    #[arg(long, value_name = "FILE", conflicts_with = "link")]
+    pub code_file: Option<PathBuf>,
+}
+
+/// `lanyard devices`.
+#[derive(Debug, Args)]
+pub struct Devices {
+    /// Go on and tell each change
+    #[arg(long)]
+    pub watch: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_one_screen() {
+        let help = Cli::command().term_width(100).render_help().to_string();
+        assert!(help.lines().count() <= 40, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+
+    #[test]
+    fn policies_are_read_and_refused() {
+        let cli = Cli::try_parse_from(["lanyard", "up", "--accept", "accept-under=2GB"]).unwrap();
+        assert_eq!(cli.global.accept, Some(AcceptPolicy::AcceptUnder(2_000_000_000)));
+        assert!(Cli::try_parse_from(["lanyard", "up", "--accept", "always"]).is_err());
+        assert!(Cli::try_parse_from(["lanyard", "send"]).is_err());
+        assert!(Cli::try_parse_from(["lanyard", "send", "a", "-t", "b"]).is_err());
+    }
+}

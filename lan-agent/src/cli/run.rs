@@ -1,0 +1,134 @@
+//! What the commands share: a context, somebody who prints, somebody who answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use lanyard_protocol::signaling::ListedDevice;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+use super::Settings;
+use crate::agent::event::{Event, TransferNumber};
+use crate::agent::question::Asker;
+use crate::agent::sessions::Sessions;
+use crate::config::AcceptPolicy;
+use crate::discovery::mdns::{LocalNames, Mdns};
+use crate::exit::{Exit, Stop};
+use crate::inbox::ReceiveFolder;
+use crate::session::Context;
+use crate::terminal::{Console, Reporter, answer_questions};
+
+/// Events that wait for a slow reader. Progress comes often; what is missed is told again.
+const EVENTS: usize = 1024;
+
+/// One run of the program.
+pub(super) struct Run {
+    /// Everyone it talks with.
+    pub sessions: Sessions,
+    /// What conversations share.
+    pub context: Arc<Context>,
+    /// Where the devices for linked pages go in.
+    pub nearby: watch::Sender<Arc<[ListedDevice]>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Run {
+    /// Begins to print and to answer.
+    #[must_use]
+    pub(super) fn start(
+        settings: &Settings,
+        console: &Console,
+        folder: Option<Arc<ReceiveFolder>>,
+        names: Option<LocalNames>,
+    ) -> Self {
+        let (events, printed) = broadcast::channel(EVENTS);
+        let (asker, questions) = Asker::channel();
+        let (nearby, nearby_receiver) = watch::channel(Arc::from([]));
+        let addresses: Vec<IpAddr> =
+            if settings.interface_names.is_empty() { Vec::new() } else { settings.interfaces().addresses() };
+        let accept = if settings.yes { AcceptPolicy::Accept } else { settings.accept };
+        let context = Arc::new(Context {
+            events,
+            asker,
+            folder,
+            accept,
+            names,
+            addresses,
+            nearby: nearby_receiver,
+            numbers: AtomicU64::new(0),
+        });
+        let reporter = Reporter::new(console.clone(), settings.format);
+        let tasks = vec![
+            tokio::spawn(reporter.run(printed)),
+            tokio::spawn(answer_questions(console.clone(), questions, settings.yes)),
+        ];
+        Self { sessions: Sessions::new(context.clone()), context, nearby, tasks }
+    }
+
+    /// Says goodbye to every device, prints what is left to print, and ends.
+    pub(super) async fn finish(self) {
+        self.sessions.stop().await;
+        let Self { sessions, context, tasks, .. } = self;
+        // The reporter ends when the last sender of events is gone; conversations may still hold one.
+        drop((sessions, context));
+        let mut tasks = tasks.into_iter();
+        if let Some(mut reporter) = tasks.next()
+            && tokio::time::timeout(std::time::Duration::from_millis(300), &mut reporter).await.is_err()
+        {
+            reporter.abort();
+        }
+        for task in tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Waits for the end of a transfer and returns what to exit with.
+pub(super) async fn wait_for_end(events: &mut broadcast::Receiver<Event>, number: TransferNumber) -> Exit {
+    loop {
+        match events.recv().await {
+            Ok(Event::Finished { transfer, outcome }) if transfer == number => return Exit::from(&outcome),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return Exit::Failure,
+        }
+    }
+}
+
+/// Multicast DNS for a run: without it devices still meet by link.
+pub(super) fn start_mdns(settings: &Settings, boot_id: &str, console: &Console) -> Option<Mdns> {
+    match Mdns::start(&settings.interfaces(), boot_id) {
+        Ok(mdns) => Some(mdns),
+        Err(error) => {
+            console.complain(&format!("Other devices cannot be found by name: {error}. Links and QR codes work."));
+            None
+        }
+    }
+}
+
+/// Drawn anew each time, so that nobody can follow a device from network to network.
+#[must_use]
+pub(super) fn boot_id() -> String {
+    data_encoding::BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>())
+}
+
+/// The address of the page that others are sent to: the likeliest of this device's.
+#[must_use]
+pub(super) fn page_address(settings: &Settings, port: u16, console: &Console) -> (String, Vec<IpAddr>) {
+    let addresses = settings.interfaces().addresses();
+    let best = addresses.first().copied().unwrap_or_else(|| {
+        console.complain("This device is on no network; the link works on this device only.");
+        IpAddr::from([127, 0, 0, 1])
+    });
+    (format!("http://{}/", std::net::SocketAddr::new(best, port)), addresses)
+}
+
+/// A folder to receive into.
+///
+/// # Errors
+/// It cannot be used.
+pub(super) fn open_folder(path: &std::path::Path) -> Result<Arc<ReceiveFolder>, Stop> {
+    let folder = ReceiveFolder::open(path).map_err(|error| Stop::new(Exit::NoSpace, error.to_string()))?;
+    crate::inbox::sweep(&folder, std::time::SystemTime::now());
+    Ok(Arc::new(folder))
+}

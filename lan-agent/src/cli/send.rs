@@ -1,0 +1,336 @@
+//! `lanyard send`: to a device by name, by its link, or to whoever opens ours.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lanyard_pairing::{Link, Pairing};
+use lanyard_protocol::MailboxId;
+use lanyard_protocol::limits::TEXT_BYTES;
+use tokio_util::sync::CancellationToken;
+
+use super::args::Send;
+use super::run::{Run, boot_id, page_address, start_mdns, wait_for_end};
+use super::{Settings, secret};
+use crate::agent::event::Event;
+use crate::agent::home::Home;
+use crate::agent::question::{Answer, Question};
+use crate::agent::rotation::{self, ShownLink};
+use crate::agent::{Own, desk};
+use crate::control::{ControlClient, ControlError, Reply, Request, Target};
+use crate::discovery::mdns::Mdns;
+use crate::discovery::registry::NearbyAgent;
+use crate::exit::{Exit, Stop};
+use crate::paths;
+use crate::session::{Handle, MeetError, meet};
+use crate::signaling_client::{ServerUrl, SignalingClient, SignalingError};
+use crate::source::{self, Collected};
+use crate::terminal::{Console, Reporter, answer, bytes, display};
+
+/// How long a named device is looked for unless told otherwise.
+const FIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the device that shows a link may take to answer.
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is sent.
+#[derive(Clone)]
+enum Content {
+    Files { paths: Vec<PathBuf>, collected: Collected },
+    Text(String),
+}
+
+/// Sends, and returns once it is checked at the other end.
+pub(super) async fn run(
+    args: Send,
+    settings: Settings,
+    console: &Console,
+    stop: CancellationToken,
+) -> Result<Exit, Stop> {
+    let content = content(&args, console).await?;
+    tokio::select! {
+        result = dispatch(args, content, &settings, console) => result,
+        () = stop.cancelled() => {
+            console.complain("Stopped. What arrived is kept by the other device for seven days.");
+            // Bars and goodbyes get a moment, not more.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+async fn dispatch(args: Send, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+    let link = match args.to.as_deref() {
+        Some("-") => Some(secret::link(Some("-"), None, console).await?),
+        Some(to) if to.contains("://") => Some(secret::link(Some(to), None, console).await?),
+        Some(name) => return to_name(name, content, settings, console).await,
+        None if secret::is_given(args.code_file.as_deref()) => {
+            Some(secret::link(None, args.code_file.as_deref(), console).await?)
+        }
+        None => None,
+    };
+    match link {
+        Some(link) => to_link(&link, content, settings, console).await,
+        None => to_whoever_comes(content, settings, console).await,
+    }
+}
+
+/// Reads what is to be sent before anybody is bothered.
+async fn content(args: &Send, console: &Console) -> Result<Content, Stop> {
+    if let Some(text) = &args.text {
+        return checked_text(text.clone());
+    }
+    if args.paths == [PathBuf::from("-")] {
+        let mut text = String::new();
+        let read = std::io::stdin().take(TEXT_BYTES as u64 + 1).read_to_string(&mut text);
+        read.map_err(|error| Stop::new(Exit::Usage, format!("stdin is no text: {error}; send it as a file")))?;
+        return checked_text(text);
+    }
+    let paths: Result<Vec<PathBuf>, _> = args.paths.iter().map(std::path::absolute).collect();
+    let paths = paths.map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
+    let walked = paths.clone();
+    let walking = tokio::task::spawn_blocking(move || source::collect(&walked, source::MAX_ENTRIES));
+    let collected = walking.await.map_err(|_| Stop::new(Exit::Failure, "the files could not be listed"))?;
+    let collected = collected.map_err(|error| Stop::new(Exit::NoSpace, error.to_string()))?;
+    for skipped in &collected.skipped {
+        console.complain(&format!(
+            "Left out: {} {}.",
+            display(&skipped.path.to_string_lossy()),
+            display(&skipped.reason)
+        ));
+    }
+    Ok(Content::Files { paths, collected })
+}
+
+fn checked_text(text: String) -> Result<Content, Stop> {
+    if text.is_empty() || text.len() > TEXT_BYTES {
+        let message = format!("a text has 1 to {TEXT_BYTES} bytes; send longer ones as a file");
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    Ok(Content::Text(text))
+}
+
+/// By the running agent, which may be connected already; without one, from here.
+async fn to_name(name: &str, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+    if let Some(socket) = paths::control_socket()
+        && let Some(agent) = ControlClient::connect(&socket).await.map_err(unreachable_agent)?
+    {
+        let (paths, text) = match content {
+            Content::Files { paths, .. } => (paths, None),
+            Content::Text(text) => (Vec::new(), Some(text)),
+        };
+        let request = Request::Send { to: Target::Name(name.to_owned()), paths, text };
+        return by_agent(agent, request, settings, console).await;
+    }
+    let own = settings.own(console)?;
+    let mdns = start_mdns(settings, &boot_id(), console)
+        .ok_or_else(|| Stop::new(Exit::Unreachable, "devices cannot be found by name here; use a link"))?;
+    console.say(&format!("Looking for {}.", display(name)));
+    let agent = find(&mdns, name, settings.timeout.unwrap_or(FIND_TIMEOUT)).await;
+    let result = match agent {
+        Ok(agent) => {
+            let run = Run::start(settings, console, None, Some(mdns.names()));
+            let asker = run.context.asker.clone();
+            let sent = match desk::call(&run.sessions, &agent, &own, &asker).await {
+                Ok(handle) => deliver(&run, &handle, content).await,
+                Err(stop) => Err(stop),
+            };
+            run.finish().await;
+            sent
+        }
+        Err(stop) => Err(stop),
+    };
+    mdns.shutdown().await;
+    result
+}
+
+/// The only agent of that name on this network.
+async fn find(mdns: &Mdns, name: &str, limit: Duration) -> Result<NearbyAgent, Stop> {
+    let is_it = |agent: &&NearbyAgent| agent.name.to_lowercase() == name.to_lowercase();
+    let mut nearby = mdns.nearby();
+    let found = tokio::time::timeout(limit, nearby.wait_for(|agents| agents.iter().any(|agent| is_it(&agent)))).await;
+    let Ok(Ok(agents)) = found else {
+        let shown = display(name);
+        return Err(Stop::new(Exit::NotFound, format!("no device called {shown} was found; see `lanyard devices`")));
+    };
+    let mut all = agents.iter().filter(is_it);
+    match (all.next(), all.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Err(Stop::new(Exit::NotFound, format!("more than one device is called {name}; rename one of them"))),
+    }
+}
+
+/// Lets the running agent do it: shows its events, answers its questions.
+async fn by_agent(
+    mut agent: ControlClient,
+    request: Request,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, Stop> {
+    agent.send(&request).await.map_err(unreachable_agent)?;
+    let mut reporter = Reporter::new(console.clone(), settings.format);
+    let mut open: Option<(u64, Question)> = None;
+    loop {
+        let reply = tokio::select! {
+            reply = agent.next() => reply.map_err(unreachable_agent)?,
+            answer = answer_open(console, open.as_ref(), settings.yes) => {
+                if let Some((ask, _)) = open.take() {
+                    agent.send(&Request::Answer { ask, answer }).await.map_err(unreachable_agent)?;
+                }
+                continue;
+            }
+        };
+        match reply {
+            Some(Reply::Event { event }) => reporter.print(&event),
+            Some(Reply::Ask { ask, question }) => open = Some((ask, question)),
+            Some(Reply::Withdraw { ask }) => open = open.filter(|(number, _)| *number != ask),
+            Some(Reply::Done { exit, message }) => {
+                if let Some(message) = message {
+                    console.complain(&format!("lanyard: {}", display(&message)));
+                }
+                return Ok(Exit::from_number(exit));
+            }
+            Some(Reply::Transfer { .. } | Reply::Status(_) | Reply::Devices(_)) => {}
+            None => return Err(Stop::new(Exit::Unreachable, "the running agent has stopped")),
+        }
+    }
+}
+
+async fn answer_open(console: &Console, open: Option<&(u64, Question)>, yes: bool) -> Answer {
+    match open {
+        Some((_, question)) => answer(console, question, yes).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn to_link(link: &Link, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+    let own = settings.own(console)?;
+    let mdns = start_mdns(settings, &boot_id(), console);
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
+    let sent = match open(link, &own, &run, settings.timeout).await {
+        Ok(handle) => deliver(&run, &handle, content).await,
+        Err(stop) => Err(stop),
+    };
+    run.finish().await;
+    if let Some(mdns) = mdns {
+        mdns.shutdown().await;
+    }
+    sent
+}
+
+/// Opens a link that another device shows.
+///
+/// # Errors
+/// Its server cannot be reached, or the link is wrong or used up.
+pub(super) async fn open(link: &Link, own: &Own, run: &Run, timeout: Option<Duration>) -> Result<Handle, Stop> {
+    let url = ServerUrl::of_page(link.base()).map_err(|error| Stop::new(Exit::WrongSecret, error.to_string()))?;
+    let (client, _rings) = SignalingClient::connect(vec![url], None);
+    let mailbox = client.join(MailboxId(link.secret().mailbox().0)).await.map_err(|error| {
+        let exit = match error {
+            SignalingError::Crowded | SignalingError::Refused { .. } => Exit::WrongSecret,
+            SignalingError::Ended | SignalingError::NoAnswer => Exit::Unreachable,
+        };
+        Stop::new(exit, format!("the device that shows the link cannot be reached: {error}"))
+    })?;
+    if mailbox.others().is_empty() {
+        let message = "nobody waits at this link any more: it was used, or is too old. Ask for a new one.";
+        return Err(Stop::new(Exit::WrongSecret, message));
+    }
+    let pairing = Pairing::open_link(&own.identity, link, own.profile(), &mut rand::rng());
+    let met = meet(mailbox, pairing, &run.context.asker, "", Some(timeout.unwrap_or(OPEN_TIMEOUT))).await;
+    let met = met.map_err(|error| {
+        let exit = match error {
+            MeetError::Pairing(_) | MeetError::Crowded => Exit::WrongSecret,
+            MeetError::Gone | MeetError::TimedOut => Exit::NotFound,
+            MeetError::Signaling(_) => Exit::Unreachable,
+        };
+        Stop::new(exit, error.to_string())
+    })?;
+    run.sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
+}
+
+/// Shows a link of our own and sends to whoever opens it, once a person agrees.
+async fn to_whoever_comes(content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+    let own = settings.own(console)?;
+    let mdns = start_mdns(settings, &boot_id(), console);
+    let home = Home::start(settings.port, Vec::new())
+        .await
+        .map_err(|error| Stop::new(Exit::Unreachable, error.to_string()))?;
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
+    let (base, _) = page_address(settings, home.port, console);
+    let sent = match settings.timeout {
+        None => wait_and_deliver(&home, &base, &own, &run, content, settings.yes).await,
+        Some(limit) => {
+            let waiting = wait_and_deliver(&home, &base, &own, &run, content, settings.yes);
+            let late = || Stop::new(Exit::NotFound, "nobody took it in time");
+            tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Err(late()))
+        }
+    };
+    run.finish().await;
+    home.relay.shutdown().await;
+    if let Some(mdns) = mdns {
+        mdns.shutdown().await;
+    }
+    sent
+}
+
+async fn wait_and_deliver(
+    home: &Home,
+    base: &str,
+    own: &Own,
+    run: &Run,
+    content: Content,
+    yes: bool,
+) -> Result<Exit, Stop> {
+    let asker = run.context.asker.clone();
+    let shown = ShownLink::new(None);
+    loop {
+        let met = rotation::next_opener(&home.client, base, own, &run.context, &asker, &shown)
+            .await
+            .map_err(|error| Stop::new(Exit::Failure, error.to_string()))?;
+        let Some(handle) = run.sessions.admit(met).await else { continue };
+        let answer = if yes {
+            Answer::Yes
+        } else {
+            asker.ask(Question::Receiver { who: handle.who.clone(), what: content.describe() }).await
+        };
+        if answer == Answer::Yes {
+            return deliver(run, &handle, content).await;
+        }
+        let _ = handle.commands.send(crate::session::Command::Stop).await;
+        run.context.tell(Event::Warning { message: "Nothing was sent. Here is a new link.".to_owned() });
+    }
+}
+
+async fn deliver(run: &Run, handle: &Handle, content: Content) -> Result<Exit, Stop> {
+    match content {
+        Content::Text(text) => desk::send_text(handle, text).await.map(|()| Exit::Done),
+        Content::Files { collected, .. } => {
+            let mut events = run.context.events.subscribe();
+            let skipped = !collected.skipped.is_empty();
+            let number = desk::offer(handle, collected).await?;
+            let exit = wait_for_end(&mut events, number).await;
+            Ok(if skipped && exit == Exit::Done { Exit::Partly } else { exit })
+        }
+    }
+}
+
+impl Content {
+    fn describe(&self) -> String {
+        match self {
+            Self::Text(_) => "the text".to_owned(),
+            Self::Files { collected, .. } => {
+                let total: u64 =
+                    collected.entries.iter().map(lanyard_protocol::control::ManifestEntry::size_bytes).sum();
+                match collected.entries.as_slice() {
+                    [only] => format!("{} ({})", only.path(), bytes(total)),
+                    entries => format!("{} files ({})", entries.len(), bytes(total)),
+                }
+            }
+        }
+    }
+}
+
+fn unreachable_agent(error: ControlError) -> Stop {
+    Stop::new(Exit::Unreachable, error.to_string())
+}
