@@ -7,7 +7,6 @@ use lanyard_protocol::{MailboxId, MemberNumber};
 
 /// Who asks for ICE servers.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "STUN needs the host only; TURN credentials are bound to the rest")]
 pub(crate) struct IceRequest<'a> {
     /// The mailbox that credentials are bound to.
     pub(crate) mailbox: MailboxId,

@@ -11,6 +11,7 @@ use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lanyard_signaling::SourceKey;
+use lanyard_turn_core::{Transport, is_first_byte_of_turn};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 use crate::http::WireInfo;
 use crate::metrics::Metrics;
 use crate::tls::Identity;
+use crate::turn::stream::{Rewound, StreamDoor};
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -90,6 +92,8 @@ pub(crate) struct Front {
     pub(crate) handshakes: Arc<Places>,
     /// Addresses that may hold any number of connections: trusted proxies.
     pub(crate) is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Takes TURN clients; `None` when nothing is relayed.
+    pub(crate) turn: Option<StreamDoor>,
     /// Becomes true when the relay stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -100,8 +104,17 @@ impl Front {
     }
 }
 
+/// What a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Page and signaling, and TURN: the first byte tells which.
+    Web,
+    /// TURN only.
+    Turn,
+}
+
 /// Accepts until the relay stops; with an identity, TLS.
-pub(crate) async fn run(listener: TcpListener, identity: Option<Arc<Identity>>, front: Arc<Front>) {
+pub(crate) async fn run(listener: TcpListener, purpose: Purpose, identity: Option<Arc<Identity>>, front: Arc<Front>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -124,7 +137,7 @@ pub(crate) async fn run(listener: TcpListener, identity: Option<Arc<Identity>>, 
         let (front, identity) = (Arc::clone(&front), identity.clone());
         tokio::spawn(async move {
             front.metrics.connection_opened();
-            serve(stream, peer, source, identity, &front).await;
+            serve(stream, (peer, source), purpose, identity, &front).await;
             front.metrics.connection_closed();
             drop(place);
         });
@@ -133,8 +146,8 @@ pub(crate) async fn run(listener: TcpListener, identity: Option<Arc<Identity>>, 
 
 async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
-    source: Option<SourceKey>,
+    (peer, source): (SocketAddr, Option<SourceKey>),
+    purpose: Purpose,
     identity: Option<Arc<Identity>>,
     front: &Front,
 ) {
@@ -142,7 +155,7 @@ async fn serve(
     // Signaling is small messages that somebody waits for.
     let _ = stream.set_nodelay(true);
     let wire = WireInfo { peer, local, tls: identity.is_some() };
-    let Some(identity) = identity else { return serve_http(stream, wire, front).await };
+    let Some(identity) = identity else { return serve_either(stream, purpose, wire, front).await };
     let Some(place) = front.handshakes.take(source) else {
         front.metrics.tls_failed();
         return;
@@ -151,12 +164,30 @@ async fn serve(
     let result = tokio::time::timeout(HANDSHAKE_TIME, handshake).await;
     drop(place);
     match result {
-        Ok(Ok(stream)) => serve_http(stream, wire, front).await,
+        Ok(Ok(stream)) => serve_either(stream, purpose, wire, front).await,
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
             front.metrics.tls_failed();
         }
         Err(_) => front.metrics.tls_failed(),
+    }
+}
+
+/// TURN clients send no ALPN, so it is the first byte that tells them from browsers.
+async fn serve_either(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    purpose: Purpose,
+    wire: WireInfo,
+    front: &Front,
+) {
+    let Some(turn) = &front.turn else { return serve_http(stream, wire, front).await };
+    let first = tokio::time::timeout(HEAD_TIME, Rewound::after_first_byte(stream));
+    let Ok(Ok(Some((first, stream)))) = first.await else { return };
+    if is_first_byte_of_turn(first) {
+        let transport = if wire.tls { Transport::Tls } else { Transport::Tcp };
+        turn.serve(stream, transport, wire.peer, wire.local).await;
+    } else if purpose == Purpose::Web {
+        serve_http(stream, wire, front).await;
     }
 }
 

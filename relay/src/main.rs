@@ -49,10 +49,10 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    runtime.block_on(run(config))
+    runtime.block_on(run(&cli, config))
 }
 
-async fn run(config: Config) -> ExitCode {
+async fn run(cli: &Cli, config: Config) -> ExitCode {
     // Before anything is open, so that a signal during the start is not lost.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -75,7 +75,7 @@ async fn run(config: Config) -> ExitCode {
     for line in welcome::lines(&shown, &relay) {
         eprintln!("{line}");
     }
-    signals.wait_for_end(&relay).await;
+    signals.wait_for_end(cli, &relay).await;
     info!("stopping");
     if relay.shutdown().await { ExitCode::SUCCESS } else { ExitCode::from(exit::CUT) }
 }
@@ -88,6 +88,17 @@ fn start_log(config: &LogConfig) -> Result<(), tracing_subscriber::filter::Parse
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+#[cfg(unix)]
+async fn reload(cli: &Cli, relay: &RelayHandle) {
+    match cli.config() {
+        Ok(config) => match relay.reload(&config).await {
+            Ok(()) => info!("took over certificate and TURN rules; the rest of the configuration needs a restart"),
+            Err(problem) => error!(%problem, "kept the old certificate"),
+        },
+        Err(problem) => error!(%problem, "kept the old configuration"),
+    }
 }
 
 #[cfg(unix)]
@@ -108,16 +119,13 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or Ctrl-C; SIGHUP reads the certificate again.
-    async fn wait_for_end(mut self, relay: &RelayHandle) {
+    /// Waits for SIGTERM or Ctrl-C; SIGHUP reads configuration and certificate again.
+    async fn wait_for_end(mut self, cli: &Cli, relay: &RelayHandle) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match relay.reload_certificate() {
-                    Ok(()) => info!("read the certificate again"),
-                    Err(problem) => error!(%problem, "kept the old certificate"),
-                },
+                _ = self.hangup.recv() => reload(cli, relay).await,
             }
         }
     }
@@ -133,7 +141,7 @@ impl Signals {
     }
 
     /// Waits for Ctrl-C.
-    async fn wait_for_end(self, _relay: &RelayHandle) {
+    async fn wait_for_end(self, _cli: &Cli, _relay: &RelayHandle) {
         if let Err(problem) = tokio::signal::ctrl_c().await {
             error!(%problem, "cannot wait for Ctrl-C");
         }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 
 use crate::out_queue::Close;
 use crate::switchboard::Snapshot;
+use crate::turn;
 
 /// What the sockets count. Relaxed: figures may be a moment apart from each other.
 #[derive(Debug, Default)]
@@ -24,8 +25,6 @@ pub(crate) struct Metrics {
     closes: [AtomicU64; 4],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
-    stun_packets: AtomicU64,
-    stun_answers: AtomicU64,
 }
 
 /// Close codes that are counted.
@@ -91,15 +90,7 @@ impl Metrics {
         add(&self.sent_bytes, bytes);
     }
 
-    pub(crate) fn stun_packet(&self) {
-        add(&self.stun_packets, 1);
-    }
-
-    pub(crate) fn stun_answer(&self) {
-        add(&self.stun_answers, 1);
-    }
-
-    pub(crate) fn render(&self, signaling: &Snapshot) -> String {
+    pub(crate) fn render(&self, signaling: &Snapshot, turn: &turn::Snapshot) -> String {
         let Snapshot { occupancy, counters } = signaling;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut page = Exposition::default();
@@ -158,8 +149,7 @@ impl Metrics {
         page.counter("signaling_bodies_total", "Sealed bodies carried.", &[plain(counters.bodies_total)]);
         page.counter("signaling_body_bytes_total", "Bytes of these.", &[plain(counters.body_bytes_total)]);
         page.counter("signaling_errors_total", "Requests answered with an error.", &[plain(counters.errors_total)]);
-        page.counter("stun_packets_total", "Datagrams read on the STUN port.", &[plain(read(&self.stun_packets))]);
-        page.counter("stun_answers_total", "Datagrams sent from the STUN port.", &[plain(read(&self.stun_answers))]);
+        turn.render(&mut page);
         page.text
     }
 }
@@ -201,10 +191,10 @@ impl Exposition {
     }
 }
 
-fn plain(value: u64) -> Figure {
+pub(crate) fn plain(value: u64) -> Figure {
     (String::new(), value)
 }
 
-fn label(name: &str, value: &str) -> String {
+pub(crate) fn label(name: &str, value: &str) -> String {
     format!("{{{name}=\"{value}\"}}")
 }

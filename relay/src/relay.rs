@@ -15,14 +15,18 @@ use crate::AgentToken;
 use crate::config::{Config, ConfigError};
 use crate::http::{AppState, Guard, Page, router};
 use crate::ice::{IceProvider, StunOnly};
-use crate::listener::{self, Front, Places};
+use crate::listener::{self, Front, Places, Purpose};
 use crate::metrics::Metrics;
 use crate::switchboard::{FrontedCall, Switchboard};
 use crate::tls::{Identity, IdentityError};
-use crate::turn::Stun;
+use crate::turn::{Controller, Turn};
 
 /// How often a stopping relay looks whether its connections are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// The same for what is relayed, and the packets in that time from which on it is no mere keeping alive.
+const TURN_LOOK: Duration = Duration::from_millis(250);
+const BUSY_PACKETS: u64 = 20;
 
 /// Why a relay does not start. Nothing is left open.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +40,7 @@ pub enum StartError {
     /// An address cannot be listened on. [`io::ErrorKind::AddrInUse`] when all tried ports are taken.
     #[error("cannot listen on {address} ({what}): {source}")]
     Bind {
-        /// `http`, `https` or `STUN`.
+        /// `http`, `https`, `STUN and TURN`, `TURN over TCP` or `TURN over TLS`.
         what: &'static str,
         /// As configured.
         address: SocketAddr,
@@ -100,9 +104,25 @@ impl Relay {
             Some(_) => open("https", &config.tls.listen, config.http.port_tries)?,
             None => Vec::new(),
         };
-        let stun = start_stun(&config, &metrics)?;
-        let stun_address = stun.as_ref().map(|stun| stun.address);
-        let ice: Box<dyn IceProvider> = Box::new(StunOnly { port: stun_address.map(|address| address.port()) });
+        let turn = start_turn(&config)?;
+        let stun_address = turn.as_ref().map(|turn| turn.address);
+        let relaying = turn.as_ref().filter(|_| config.turn.enabled);
+        let turn_tcp = match relaying {
+            Some(turn) if config.turn.tcp => open_turn_tcp(turn.address, config.stun.listen)?,
+            _ => Vec::new(),
+        };
+        let turn_tls = match (relaying, &identity) {
+            (Some(_), Some(_)) => open("TURN over TLS", &config.turn.tls_listen, config.stun.port_tries)?,
+            _ => Vec::new(),
+        };
+        let ice: Box<dyn IceProvider> = match relaying {
+            Some(turn) => {
+                // The port of the page gets through more firewalls than any other.
+                let tls = first_port(&https).or_else(|| first_port(&turn_tls));
+                Box::new(turn.ice_provider(first_port(&turn_tcp), tls))
+            }
+            None => Box::new(StunOnly { port: stun_address.map(|address| address.port()) }),
+        };
         let server = Server::new(config.signaling.limits(), rand::random());
         let (switchboard, calls) = Switchboard::start(server, ice, Arc::clone(&metrics));
         let agent_token = AgentToken::draw();
@@ -115,6 +135,7 @@ impl Relay {
             agent_token: agent_token.clone(),
             signaling: config.signaling.clone(),
             stun_host: config.stun.host.clone(),
+            turn: turn.as_ref().map(|turn| turn.controller.clone()),
         });
         let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(Places::new(config.http.connections, config.http.connections_per_source));
@@ -125,20 +146,34 @@ impl Relay {
             connections: Arc::clone(&connections),
             handshakes: Front::handshake_places(),
             is_exempt: Box::new(move |ip| proxies.guard.is_trusted_proxy(ip)),
+            turn: relaying.map(Turn::stream_door),
             stopping,
         });
         let http_addresses = addresses(&http);
         let https_addresses = addresses(&https);
-        let tasks = http
+        let turn_tcp_addresses = addresses(&turn_tcp);
+        let turn_tls_addresses = addresses(&turn_tls);
+        let kinds = [
+            (http, Purpose::Web, None),
+            (https, Purpose::Web, identity.clone()),
+            (turn_tcp, Purpose::Turn, None),
+            (turn_tls, Purpose::Turn, identity.clone()),
+        ];
+        let tasks = kinds
             .into_iter()
-            .map(|listener| (listener, None))
-            .chain(https.into_iter().map(|listener| (listener, identity.clone())))
-            .map(|(listener, identity)| tokio::spawn(listener::run(listener, identity, Arc::clone(&front))))
+            .flat_map(|(listeners, purpose, identity)| {
+                listeners.into_iter().map(move |listener| (listener, purpose, identity.clone()))
+            })
+            .map(|(listener, purpose, identity)| {
+                tokio::spawn(listener::run(listener, purpose, identity, Arc::clone(&front)))
+            })
             .collect();
         Ok(RelayHandle {
             http_addresses,
             https_addresses,
             stun_address,
+            turn_tcp_addresses,
+            turn_tls_addresses,
             agent_token,
             state,
             switchboard,
@@ -148,7 +183,7 @@ impl Relay {
             connections,
             drain: Duration::from_secs(config.drain_seconds),
             tasks,
-            _stun: stun,
+            turn,
         })
     }
 }
@@ -159,6 +194,8 @@ pub struct RelayHandle {
     http_addresses: Vec<SocketAddr>,
     https_addresses: Vec<SocketAddr>,
     stun_address: Option<SocketAddr>,
+    turn_tcp_addresses: Vec<SocketAddr>,
+    turn_tls_addresses: Vec<SocketAddr>,
     agent_token: AgentToken,
     state: Arc<AppState>,
     switchboard: Switchboard,
@@ -168,7 +205,7 @@ pub struct RelayHandle {
     connections: Arc<Places>,
     drain: Duration,
     tasks: Vec<JoinHandle<()>>,
-    _stun: Option<Stun>,
+    turn: Option<Turn>,
 }
 
 impl RelayHandle {
@@ -184,7 +221,19 @@ impl RelayHandle {
         &self.https_addresses
     }
 
-    /// Where STUN is listened on, if at all.
+    /// Where TURN over TCP is listened on, besides the addresses of the page.
+    #[must_use]
+    pub fn turn_tcp_addresses(&self) -> &[SocketAddr] {
+        &self.turn_tcp_addresses
+    }
+
+    /// Where TURN over TLS is listened on, besides the addresses of the page.
+    #[must_use]
+    pub fn turn_tls_addresses(&self) -> &[SocketAddr] {
+        &self.turn_tls_addresses
+    }
+
+    /// Where STUN is listened on over UDP, and TURN unless it is switched off; if at all.
     #[must_use]
     pub fn stun_address(&self) -> Option<SocketAddr> {
         self.stun_address
@@ -232,12 +281,29 @@ impl RelayHandle {
         self.identity.as_ref().map_or(Ok(()), |identity| identity.reload())
     }
 
+    /// Takes over what may change while running: certificate and key, read again from where they were, and secrets,
+    /// users, policy and limits of TURN. Allowed connections go on without a gap, those no longer allowed are cut.
+    /// Everything else in `config` is ignored.
+    ///
+    /// # Errors
+    /// The certificate cannot be used: the old one stays, and the rest is taken over.
+    pub async fn reload(&self, config: &Config) -> Result<(), IdentityError> {
+        if let Some(turn) = &self.turn {
+            turn.reload(&config.turn).await;
+        }
+        self.reload_certificate()
+    }
+
     /// Stops listening, tells every WebSocket, lets answers under way end, and waits for that at most
     /// [`Config::drain_seconds`]. Says whether all ended in time.
     pub async fn shutdown(self) -> bool {
         self.stop.send_replace(true);
         self.switchboard.stop().await;
         let deadline = tokio::time::Instant::now() + self.drain;
+        if let Some(turn) = &self.turn {
+            drain_turn(&turn.controller, deadline).await;
+            turn.stop_streams();
+        }
         loop {
             let sockets = self.state.metrics.open_sockets();
             let connections = self.connections.taken();
@@ -270,13 +336,46 @@ fn open(what: &'static str, addresses: &[SocketAddr], port_tries: u16) -> Result
     addresses.iter().map(bind).collect()
 }
 
-fn start_stun(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Stun>, StartError> {
+fn start_turn(config: &Config) -> Result<Option<Turn>, StartError> {
     if !config.stun.enabled {
         return Ok(None);
     }
     let address = config.stun.listen;
-    let stun = Stun::start(&config.stun, rand::random(), Arc::clone(metrics));
-    stun.map(Some).map_err(|source| StartError::Bind { what: "STUN", address, source })
+    let turn = Turn::start(&config.stun, &config.turn);
+    turn.map(Some).map_err(|source| StartError::Bind { what: "STUN and TURN", address, source })
+}
+
+/// TCP at the port that UDP got. Somebody else may have it; then TURN goes without.
+fn open_turn_tcp(udp: SocketAddr, configured: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
+    let address = SocketAddr::new(configured.ip(), udp.port());
+    match listener::bind_tcp(address, 1) {
+        Ok(listener) => Ok(vec![listener]),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            warn!(%address, "TURN is not available over TCP: something else listens there");
+            Ok(Vec::new())
+        }
+        Err(source) => Err(StartError::Bind { what: "TURN over TCP", address, source }),
+    }
+}
+
+fn first_port(listeners: &[TcpListener]) -> Option<u16> {
+    addresses(listeners).first().map(SocketAddr::port)
+}
+
+/// Waits while anything is being relayed, until the deadline at most. ICE keeps idle paths alive with a packet now and
+/// then, which does not count.
+async fn drain_turn(turn: &Controller, deadline: tokio::time::Instant) {
+    turn.drain().await;
+    let mut before = None;
+    while let Some(snapshot) = turn.snapshot().await {
+        let relayed = snapshot.server.to_peer_packets + snapshot.server.to_client_packets;
+        let is_idle = snapshot.server.allocations == 0
+            || before.replace(relayed).is_some_and(|before| relayed - before < BUSY_PACKETS);
+        if is_idle || tokio::time::Instant::now() >= deadline {
+            return;
+        }
+        tokio::time::sleep(TURN_LOOK).await;
+    }
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

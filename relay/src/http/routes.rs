@@ -14,7 +14,7 @@ use super::{Caller, Guard, Page, WireInfo, headers};
 use crate::config::{MetricsAccess, SignalingConfig};
 use crate::metrics::Metrics;
 use crate::switchboard::Switchboard;
-use crate::{AgentToken, ws};
+use crate::{AgentToken, turn, ws};
 
 /// What the handlers share.
 pub(crate) struct AppState {
@@ -27,6 +27,8 @@ pub(crate) struct AppState {
     pub(crate) signaling: SignalingConfig,
     /// Told to browsers instead of the host they reached the page at.
     pub(crate) stun_host: Option<String>,
+    /// For the metrics; `None` without STUN.
+    pub(crate) turn: Option<turn::Controller>,
 }
 
 impl std::fmt::Debug for AppState {
@@ -93,7 +95,11 @@ async fn show_metrics(State(state): State<Arc<AppState>>, Extension(caller): Ext
     let Some(signaling) = state.switchboard.snapshot().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "This server is stopping.\n").into_response();
     };
-    let text = state.metrics.render(&signaling);
+    let turn = match &state.turn {
+        Some(turn) => turn.snapshot().await,
+        None => None,
+    };
+    let text = state.metrics.render(&signaling, &turn.unwrap_or_default());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

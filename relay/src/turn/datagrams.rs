@@ -3,8 +3,8 @@
 //! The only unsafe code of the relay, and small for that reason. No wrapper fits: `nix` does not reset the length of the
 //! control buffers between calls of `recvmmsg`, so trains are only told apart until the first plain datagram, and it
 //! gives all messages of one `sendmmsg` the same control messages; `quinn-udp` has no `sendmmsg` and sets DF on all
-//! packets. Addresses and control messages are read and written as plain bytes, in safe code: what is unsafe is three
-//! system calls on headers whose pointers are set, from live slices, right before.
+//! packets. Addresses and control messages are read and written as plain bytes, in safe code: what is unsafe is a few
+//! system calls, those on headers whose pointers are set, from live slices, right before.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -250,6 +250,22 @@ impl Sender {
         };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
+}
+
+/// Sets IP_MTU_DISCOVER, which says whether packets may be cut; no wrapper has it.
+pub(super) fn set_path_mtu_discovery(socket: BorrowedFd<'_>, mode: c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads the given number of bytes at the given place: those of `mode`.
+    #[expect(unsafe_code, reason = "see the module's text")]
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const mode).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn empty_header() -> mmsghdr {

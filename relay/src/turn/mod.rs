@@ -14,6 +14,7 @@ mod outgoing;
 mod pace;
 mod snapshot;
 mod sockets;
+pub(crate) mod stream;
 mod stream_queue;
 mod worker;
 
@@ -24,16 +25,18 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use lanyard_turn_core::{Server, SharedSecret};
+use tokio::sync::watch;
 use tracing::error;
 
 use crate::config::StunConfig;
 use config::TurnConfig;
-use control::Bell;
 pub(crate) use control::Controller;
+use control::{Bell, Control, Rules};
 use host::HostAddresses;
 pub(crate) use ice::{TurnIce, TurnPorts};
 use pace::Pace;
 pub(crate) use snapshot::Snapshot;
+use stream::StreamDoor;
 use worker::Worker;
 
 /// Bytes of the secret that signaling mints credentials with; drawn at each start.
@@ -45,6 +48,7 @@ pub(crate) struct Turn {
     pub(crate) address: SocketAddr,
     pub(crate) controller: Controller,
     secret: SharedSecret,
+    stop_streams: watch::Sender<bool>,
     bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
 }
@@ -81,7 +85,8 @@ impl Turn {
                 Err(error) => error!(%error, "STUN and TURN do not work"),
             }
         })?;
-        Ok(Self { address, controller, secret, bell, thread: Some(thread) })
+        let stop_streams = watch::Sender::new(false);
+        Ok(Self { address, controller, secret, stop_streams, bell, thread: Some(thread) })
     }
 
     /// What mints credentials for members of mailboxes.
@@ -89,10 +94,33 @@ impl Turn {
         let ports = TurnPorts { udp: self.address.port(), tcp, tls };
         TurnIce::new(ports, self.secret.clone(), self.controller.clone())
     }
+
+    /// Changes secrets, users, policy and limits. What is still allowed goes on without a gap, all else is cut.
+    pub(crate) async fn reload(&self, turn: &TurnConfig) {
+        let rules = Rules {
+            secrets: if turn.enabled { turn.shared_secrets(&self.secret) } else { Vec::new() },
+            users: if turn.enabled { turn.static_users() } else { Vec::new() },
+            peer_policy: turn.peer_policy.into(),
+            limits: turn.limits(),
+        };
+        // Without a worker there is nothing to change.
+        let _ = self.controller.tell(Control::Reload(Box::new(rules))).await;
+    }
+
+    /// Where clients over TCP and TLS come in.
+    pub(crate) fn stream_door(&self) -> StreamDoor {
+        StreamDoor::new(self.controller.clone(), self.stop_streams.subscribe())
+    }
+
+    /// Ends the clients over TCP and TLS.
+    pub(crate) fn stop_streams(&self) {
+        self.stop_streams.send_replace(true);
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        self.stop_streams();
         self.bell.stop();
         if let Some(thread) = self.thread.take() {
             // It panicked, which its own message says.

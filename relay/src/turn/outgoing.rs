@@ -191,29 +191,28 @@ fn send_in_order(
             }
             Err(error) => error,
         };
-        match error.kind() {
-            io::ErrorKind::Interrupted => continue,
-            io::ErrorKind::WouldBlock => {
-                let left: usize = rest.iter().map(|message| message.datagrams).sum();
-                counters.dropped += left as u64;
-                return gone + left;
-            }
-            // An ICMP error of an earlier packet, reported now; this one was not tried.
-            io::ErrorKind::ConnectionRefused if !retried => {
-                retried = true;
-                continue;
-            }
-            _ if first.datagrams > 1 => {
-                debug!(%error, "a train was refused");
-                return gone;
-            }
-            _ => {
-                debug!(%error, "a datagram was refused");
-                counters.failed += 1;
-                gone += first.datagrams;
-                rest = rest.get(1..).unwrap_or_default();
-            }
+        let kind = error.kind();
+        if kind == io::ErrorKind::Interrupted {
+            continue;
         }
+        if kind == io::ErrorKind::WouldBlock {
+            let left: usize = rest.iter().map(|message| message.datagrams).sum();
+            counters.dropped += left as u64;
+            return gone + left;
+        }
+        if kind == io::ErrorKind::ConnectionRefused && !retried {
+            // An ICMP error of an earlier packet, reported now; this one was not tried.
+            retried = true;
+            continue;
+        }
+        if first.datagrams > 1 {
+            debug!(%error, "a train was refused");
+            return gone;
+        }
+        debug!(%error, "a datagram was refused");
+        counters.failed += 1;
+        gone += first.datagrams;
+        rest = rest.get(1..).unwrap_or_default();
     }
     gone
 }

@@ -3,6 +3,7 @@
 use lanyard_turn_core::Metrics;
 
 use super::outgoing::SendCounters;
+use crate::metrics::{Exposition, label, plain};
 
 /// Figures of the worker.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,4 +26,77 @@ pub(crate) struct Snapshot {
     pub(crate) stream_overflow: u64,
     /// Bytes of receive buffer that the system granted to the listener.
     pub(crate) listener_buffer_bytes: u64,
+}
+
+impl Snapshot {
+    /// Writes all of it. No figure names a user.
+    pub(crate) fn render(&self, page: &mut Exposition) {
+        let Self { server, sent, .. } = self;
+        page.counter("stun_packets_total", "Datagrams and messages read.", &[plain(self.received)]);
+        page.counter("stun_answers_total", "Binding requests answered.", &[plain(server.binding_answered)]);
+        page.gauge("turn_allocations", "Allocations.", &[plain(server.allocations)]);
+        page.counter("turn_allocations_total", "Allocations made.", &[plain(server.allocations_created)]);
+        page.gauge("turn_streams", "Clients over TCP and TLS.", &[plain(self.streams)]);
+        let directions = |to_peer, to_client| {
+            [(label("direction", "to_peer"), to_peer), (label("direction", "to_client"), to_client)]
+        };
+        page.counter(
+            "turn_relayed_packets_total",
+            "Payloads relayed.",
+            &directions(server.to_peer_packets, server.to_client_packets),
+        );
+        page.counter(
+            "turn_relayed_bytes_total",
+            "Bytes of these.",
+            &directions(server.to_peer_bytes, server.to_client_bytes),
+        );
+        page.counter(
+            "turn_local_packets_total",
+            "Of these, straight to another client.",
+            &[plain(server.local_packets)],
+        );
+        let refusals = [
+            ("challenge", server.challenges),
+            ("wrong_credentials", server.wrong_credentials),
+            ("stale_nonce", server.stale_nonces),
+            ("forbidden", server.forbidden),
+            ("quota", server.quota_reached),
+            ("capacity", server.insufficient_capacity),
+            ("other", server.other_refusals),
+        ];
+        page.counter(
+            "turn_refusals_total",
+            "Requests answered with an error.",
+            &refusals.map(|(why, count)| (label("why", why), count)),
+        );
+        let denials = [
+            ("special_address", server.denied_special_address),
+            ("own_address", server.denied_own_address),
+            ("outside_room", server.denied_outside_room),
+        ];
+        page.counter(
+            "turn_denied_peers_total",
+            "Peers refused and packets dropped because of the policy.",
+            &denials.map(|(why, count)| (label("why", why), count)),
+        );
+        page.counter("turn_withheld_total", "Requests left unanswered.", &[plain(server.answers_withheld)]);
+        page.counter("turn_cut_total", "Ended because rules or rooms changed.", &[plain(server.cut_by_reload)]);
+        let dropped = [
+            ("malformed", server.malformed),
+            ("no_permission_from_client", server.dropped_from_client),
+            ("no_permission_from_peer", server.dropped_from_peer),
+            ("over_limit", server.dropped_over_limit),
+            ("listener_full", self.listener_overflow),
+            ("socket_full", sent.dropped),
+            ("stream_full", self.stream_overflow),
+            ("refused_by_system", sent.failed),
+        ];
+        page.counter("turn_dropped_total", "Packets dropped.", &dropped.map(|(why, count)| (label("why", why), count)));
+        page.counter("turn_wakes_total", "Times the worker woke up.", &[plain(self.wakes)]);
+        page.counter("turn_receive_calls_total", "System calls that read.", &[plain(self.receive_calls)]);
+        page.counter("turn_send_calls_total", "System calls that sent.", &[plain(sent.calls)]);
+        page.counter("turn_sent_datagrams_total", "Datagrams sent.", &[plain(sent.datagrams)]);
+        page.counter("turn_sent_in_trains_total", "Of these, in trains.", &[plain(sent.in_trains)]);
+        page.gauge("turn_listener_buffer_bytes", "Receive buffer granted.", &[plain(self.listener_buffer_bytes)]);
+    }
 }

@@ -11,6 +11,8 @@ use rand::RngExt as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
+use super::datagrams::set_path_mtu_discovery;
+
 /// Bytes of a listener's receive buffer that are asked for: some 50 ms of a fast link.
 const LISTENER_BUFFER_BYTES: usize = 4 << 20;
 /// The same of a relay socket, of which there may be thousands.
@@ -153,7 +155,7 @@ fn bind_pair(relay: RelayId, next: Option<RelayId>, address: SocketAddr) -> io::
     let one = |relay, port| {
         let socket = open(SocketAddr::new(address.ip(), port), RELAY_BUFFER_BYTES)?;
         accept_trains(socket.as_fd());
-        Ok(RelaySocket { relay, socket: socket.into() })
+        io::Result::Ok(RelaySocket { relay, socket: socket.into() })
     };
     let mut sockets = vec![one(relay, address.port())?];
     if let Some(next) = next {
@@ -166,11 +168,11 @@ fn bind_pair(relay: RelayId, next: Option<RelayId>, address: SocketAddr) -> io::
 pub(super) fn send_unfragmented(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
     // Only IPv4 routers cut packets.
     if to.is_ipv4() {
-        setsockopt(socket, sockopt::IpMtuDiscover, &libc::IP_PMTUDISC_DO)?;
+        set_path_mtu_discovery(socket.as_fd(), libc::IP_PMTUDISC_DO)?;
     }
     let sent = socket.send_to(payload, to);
     if to.is_ipv4() {
-        setsockopt(socket, sockopt::IpMtuDiscover, &libc::IP_PMTUDISC_WANT)?;
+        set_path_mtu_discovery(socket.as_fd(), libc::IP_PMTUDISC_WANT)?;
     }
     sent.map(|_| ())
 }

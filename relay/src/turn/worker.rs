@@ -132,7 +132,7 @@ impl Worker {
             }
             let wake = self.server.poll_timeout().map_or(housekeeping, |due| due.min(housekeeping));
             let wait = wake.saturating_duration_since(now).as_millis().saturating_add(1);
-            let wait = EpollTimeout::try_from(u16::try_from(wait).unwrap_or(u16::MAX)).unwrap_or(EpollTimeout::ZERO);
+            let wait = EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));
             let ready = match self.net.epoll.wait(&mut events, wait) {
                 Ok(ready) => ready,
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -201,7 +201,7 @@ impl Worker {
                 for datagram in received.segments() {
                     *total += 1;
                     if let Some(forward) = server.handle_peer_datagram(now, relay, received.from, datagram) {
-                        net.to_client(inbox, &forward);
+                        net.send_to_client(inbox, &forward);
                     }
                 }
             }
@@ -384,12 +384,12 @@ impl Net {
 
     fn forward(&mut self, inbox: &Inbox, forward: &Forward<'_>) {
         match forward {
-            Forward::ToPeer(forward) => self.to_peer(inbox, forward),
-            Forward::ToClient(forward) => self.to_client(inbox, forward),
+            Forward::ToPeer(forward) => self.send_to_peer(inbox, forward),
+            Forward::ToClient(forward) => self.send_to_client(inbox, forward),
         }
     }
 
-    fn to_peer(&mut self, inbox: &Inbox, forward: &ForwardToPeer<'_>) {
+    fn send_to_peer(&mut self, inbox: &Inbox, forward: &ForwardToPeer<'_>) {
         let ForwardToPeer { relay, peer, payload, dont_fragment } = *forward;
         let Some(number) = self.number_of.get(&relay).copied() else { return };
         if dont_fragment {
@@ -408,10 +408,10 @@ impl Net {
         }
     }
 
-    fn to_client(&mut self, inbox: &Inbox, forward: &ForwardToClient<'_>) {
+    fn send_to_client(&mut self, inbox: &Inbox, forward: &ForwardToClient<'_>) {
         let tuple = forward.tuple;
         if tuple.transport.is_stream() {
-            return self.to_stream(tuple, &forward.slices());
+            return self.send_to_stream(tuple, &forward.slices());
         }
         let Some((number, from)) = self.listener_for(tuple) else { return };
         let (head, path) = (forward.header.as_bytes(), (tuple.client, from));
@@ -426,14 +426,14 @@ impl Net {
 
     fn reply(&mut self, tuple: FiveTuple, message: &[u8]) {
         if tuple.transport.is_stream() {
-            return self.to_stream(tuple, &[message]);
+            return self.send_to_stream(tuple, &[message]);
         }
         if let Some((number, from)) = self.listener_for(tuple) {
             self.outgoing.push(number, (tuple.client, from), message, 0..0, 0);
         }
     }
 
-    fn to_stream(&mut self, tuple: FiveTuple, parts: &[&[u8]]) {
+    fn send_to_stream(&mut self, tuple: FiveTuple, parts: &[&[u8]]) {
         if let Some(stream) = self.streams.get(&tuple)
             && !stream.queue.push(parts)
         {
