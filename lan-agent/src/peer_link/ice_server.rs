@@ -5,11 +5,18 @@ use webrtc::peer_connection::RTCIceServer;
 
 use super::{LinkConfig, OpenError, Policy};
 
+/// What is left of the configured servers.
+pub(super) struct UsableServers {
+    pub(super) servers: Vec<RTCIceServer>,
+    /// There is a TURN server among them.
+    pub(super) has_relay: bool,
+}
+
 /// Rewrites and filters the servers of `config`.
 ///
 /// # Errors
 /// TURN without credentials, or only relays allowed and none usable.
-pub(super) fn usable(config: &LinkConfig) -> Result<Vec<RTCIceServer>, OpenError> {
+pub(super) fn usable(config: &LinkConfig) -> Result<UsableServers, OpenError> {
     let mut servers = Vec::new();
     let mut has_relay = false;
     for server in &config.ice_servers {
@@ -44,7 +51,7 @@ pub(super) fn usable(config: &LinkConfig) -> Result<Vec<RTCIceServer>, OpenError
     if config.policy == Policy::RelayOnly && !has_relay {
         return Err(OpenError::NoRelayServer);
     }
-    Ok(servers)
+    Ok(UsableServers { servers, has_relay })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +92,7 @@ mod tests {
     }
 
     fn urls(config: &LinkConfig) -> Vec<String> {
-        usable(config).expect("usable").into_iter().flat_map(|server| server.urls).collect()
+        usable(config).expect("usable").servers.into_iter().flat_map(|server| server.urls).collect()
     }
 
     const ALL: [&str; 5] =

@@ -9,7 +9,7 @@ use webrtc::peer_connection::PeerConnection;
 
 use super::route::{SelectedPair, pair_stats};
 use super::shared::Shared;
-use super::{CloseReason, LinkEvent};
+use super::{CandidateKind, CloseReason, LinkEvent};
 
 /// How often a young link is looked at: its pair is likely to change.
 const EARLY_CHECK: Duration = Duration::from_millis(200);
@@ -63,6 +63,8 @@ async fn report_route(connection: &dyn PeerConnection, shared: &Shared, selected
     let round_trip_time = pair_stats(connection).await.round_trip_time;
     let route = pair.describe(&shared.remote_relays(), round_trip_time);
     debug!(?route, "selected candidate pair");
+    // Checks through a relay may follow a direct pair, but they are not in a hurry.
+    shared.follow_ups.set_relaying(route.local == CandidateKind::Relayed);
     shared.notify(LinkEvent::Route(route));
     *selected = Some(pair);
 }

@@ -55,6 +55,7 @@ pub struct PeerLink {
     connection: Arc<dyn PeerConnection>,
     negotiation: Mutex<Negotiation>,
     local_certificate: CertificateSha256,
+    has_relay: bool,
 }
 
 /// Counters of a link at one moment.
@@ -79,17 +80,19 @@ impl PeerLink {
     /// See [`OpenError`]. No task is left behind.
     pub async fn open(config: LinkConfig) -> Result<(Self, LinkEvents), OpenError> {
         let stack = |error: WebrtcError| OpenError::Stack(Box::new(error));
-        let servers = ice_server::usable(&config)?;
+        let usable = ice_server::usable(&config)?;
         let window = Window::measure().map_err(|error| OpenError::Stack(Box::new(error)))?;
         let certificate = LocalCertificate::generate().map_err(OpenError::Stack)?;
         let local_certificate = certificate.sha256;
         let (shared, receivers) = Shared::new();
+        // A relay may carry the first checks; what is chosen afterwards decides.
+        shared.follow_ups.set_relaying(usable.has_relay);
 
         let connection = PeerConnectionBuilder::new()
-            .with_configuration(configuration(&config, servers, certificate))
-            .with_setting_engine(settings(window))
+            .with_configuration(configuration(&config, usable.servers, certificate))
+            .with_setting_engine(settings(window, config.policy))
             .with_data_channel_send_buffer_limit(config.pacing.high_water_bytes.max(1))
-            .with_runtime(Arc::new(LinkRuntime))
+            .with_runtime(Arc::new(LinkRuntime { follow_ups: Arc::clone(&shared.follow_ups) }))
             .with_handler(Arc::new(Handler { shared: Arc::downgrade(&shared), policy: config.policy }))
             .with_udp_addrs(vec![LocalAddresses(config.interfaces.clone())])
             .build()
@@ -104,6 +107,7 @@ impl PeerLink {
             connection: Arc::clone(&connection),
             negotiation: Mutex::new(Negotiation::new(&config)),
             local_certificate,
+            has_relay: usable.has_relay,
         };
         shared.spawn(keeper::keep(connection, Arc::clone(&shared)));
         let events = LinkEvents::new(receivers, shared);
@@ -139,6 +143,9 @@ impl PeerLink {
         if self.shared.is_closing() {
             return Err(SignalError::Closed);
         }
+        if matches!(signal, Signal::Offer { .. }) {
+            self.shared.follow_ups.set_relaying(self.has_relay);
+        }
         negotiation.handle(&self.connection, &self.shared, signal).await
     }
 
@@ -152,6 +159,7 @@ impl PeerLink {
         if self.shared.is_closing() {
             return Err(RestartError::Closed);
         }
+        self.shared.follow_ups.set_relaying(self.has_relay);
         negotiation.offer(&*self.connection, &self.shared, true).await
     }
 
@@ -296,7 +304,8 @@ fn configuration(
         .build()
 }
 
-fn settings(window: Window) -> SettingEngine {
+fn settings(window: Window, policy: Policy) -> SettingEngine {
+    let relayed_wait = if policy == Policy::RelayOnly { Duration::ZERO } else { RELAYED_WAIT };
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     SettingEngineBuilder::new()
         .with_sctp_max_receive_buffer_size(bytes(window.receive_bytes))
@@ -306,7 +315,7 @@ fn settings(window: Window) -> SettingEngine {
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
         .with_prflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
-        .with_relay_acceptance_min_wait(Some(RELAYED_WAIT))
+        .with_relay_acceptance_min_wait(Some(relayed_wait))
         // Names are resolved by whoever owns port 5353 (see `LinkConfig::resolve_name`): the stack's own resolver binds
         // one more multicast socket for each link and fails to open without a default route.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)

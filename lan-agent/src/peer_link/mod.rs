@@ -21,6 +21,7 @@ mod channel;
 mod config;
 mod error;
 mod event;
+mod follow_up;
 mod handler;
 mod ice_server;
 mod interfaces;

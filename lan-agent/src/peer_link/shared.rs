@@ -14,6 +14,7 @@ use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::PeerConnection;
 
 use super::channel::{self, ControlIn, Label, Sink};
+use super::follow_up::FollowUps;
 use super::socket::MAX_MESSAGE_BYTES;
 use super::{CloseReason, LinkEvent};
 
@@ -81,6 +82,7 @@ pub(super) struct Shared {
     /// ICE username fragment of the generation whose candidates are being gathered.
     local_ufrag: Mutex<String>,
     remote_relays: Mutex<Vec<SocketAddr>>,
+    pub(super) follow_ups: Arc<FollowUps>,
     /// Bytes; 0 until both channels are open.
     pub(super) max_message_size: AtomicUsize,
 }
@@ -108,6 +110,7 @@ impl Shared {
             connect_deadline: Mutex::new(None),
             local_ufrag: Mutex::new(String::new()),
             remote_relays: Mutex::new(Vec::new()),
+            follow_ups: Arc::new(FollowUps::default()),
             max_message_size: AtomicUsize::new(0),
         };
         (Arc::new(shared), Receivers { notices: notices_rx, control: control_rx, data: data_rx })

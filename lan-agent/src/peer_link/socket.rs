@@ -17,6 +17,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
+use super::follow_up::FollowUps;
+
 /// Bytes asked of the system for each direction of each socket.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the largest message this device accepts, if its window holds it several times over.
@@ -66,13 +68,15 @@ fn enlarge_buffers(socket: &UdpSocket) -> io::Result<GrantedBuffers> {
     Ok(GrantedBuffers { receive_bytes: socket.recv_buffer_size()?, send_bytes: socket.send_buffer_size()? })
 }
 
-/// Tokio, with larger socket buffers and impatient name lookups.
+/// Tokio, with larger socket buffers, impatient name lookups and [`FollowUps`].
 #[derive(Debug)]
-pub(super) struct LinkRuntime;
+pub(super) struct LinkRuntime {
+    pub(super) follow_ups: Arc<FollowUps>,
+}
 
 impl Runtime for LinkRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        TokioRuntime.spawn(future)
+        TokioRuntime.spawn(Box::pin(FollowUps::mark(future)))
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -109,7 +113,7 @@ impl Runtime for LinkRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        TokioRuntime.sleep(duration)
+        self.follow_ups.sleep(duration)
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
