@@ -177,6 +177,7 @@ describe('meeting', () => {
     caller.actions.sendText(calledId, 'hello');
     const picking = await until('rows', () => called.model.devices.find(({ meeting }) => meeting?.step === 'pick_row'));
     const showing = await until('a row', () => caller.model.devices.find(({ meeting }) => meeting?.step === 'confirm'));
+    expect(picking.name).toBe('Violet Otter');
     if (picking.meeting?.step !== 'pick_row' || showing.meeting?.step !== 'confirm') throw new Error('nothing to compare');
     const shown = JSON.stringify(showing.meeting.row);
     const right = picking.meeting.rows.findIndex((row) => JSON.stringify(row) === shown);

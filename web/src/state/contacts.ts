@@ -1,5 +1,5 @@
 /** The devices of the list: those that servers and agents name, and those that this page meets or has met. */
-import { Pairing, type Session } from '../core/pairing';
+import { Pairing, type Profile, type Session } from '../core/pairing';
 import type { ListedDevice } from '../core/protocol/generated/ListedDevice';
 import type { Platform } from '../core/protocol/generated/Platform';
 import { PLATFORMS } from '../core/protocol/signaling';
@@ -255,6 +255,7 @@ export class Contacts {
       events: {
         onStep: (step) => {
           contact.meeting = meetingView(step);
+          if (step.step === 'pick_row' && step.claimed !== null) introduce(contact, step.claimed);
           this.publish();
         },
         onMet: (session) => {
@@ -295,10 +296,8 @@ export class Contacts {
   }
 
   #met(contact: Contact, session: Session): Exchange {
-    const { name, platform } = session.peerProfile;
     contact.session = session;
-    contact.name = name;
-    contact.platform = Object.values(PLATFORMS).find((known) => known === platform) ?? 'other';
+    introduce(contact, session.peerProfile);
     contact.presence = 'connecting';
     contact.meeting = null;
     this.#contacts.set(contact.id, contact);
@@ -510,6 +509,11 @@ function newContact({ id, name, platform, source, device, rang }: Stranger): Con
     queue: [],
     route: null,
   };
+}
+
+function introduce(contact: Contact, { name, platform }: Profile): void {
+  contact.name = name;
+  contact.platform = Object.values(PLATFORMS).find((known) => known === platform) ?? 'other';
 }
 
 function viewOf(contact: Contact): DeviceView {

@@ -183,6 +183,11 @@ export class Pairing {
     return this.#meeting.method;
   }
 
+  /** What the other device says of itself, while the humans compare pictures; nobody vouches for it yet. */
+  get claimedProfile(): Profile | undefined {
+    return this.#state.kind === 'comparing' ? this.#state.session.peerProfile : undefined;
+  }
+
   /** The next thing to do; drain it after every call. */
   pollOutput(): Output | undefined {
     return this.#outputs.shift();

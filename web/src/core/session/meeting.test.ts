@@ -135,6 +135,10 @@ describe('nearby', () => {
     return pick.rows.findIndex((row) => row.every(({ index }, column) => index === show.row[column]?.index));
   }
 
+  test('the one who picks is told who asks', () => {
+    expect(r.steps.at(-1)).toMatchObject({ step: 'pick_row', claimed: { name: 'Amber', platform: 'phone' } });
+  });
+
   test('both people have to say yes', () => {
     r.meeting.pickRow(right());
     carry(r, i);

@@ -1,6 +1,6 @@
 /** One handshake over a mailbox, with the patience that the handshake itself does not have. */
 import type { Clock } from '../clock';
-import type { Output, Pairing, PictureRow, PictureRows, Session } from '../pairing';
+import type { Output, Pairing, PictureRow, PictureRows, Profile, Session } from '../pairing';
 import type { PresenceState } from '../protocol/generated/PresenceState';
 import type { MailboxLoss } from '../signaling/mailbox';
 import { meetingFailure, type MeetingFailure } from './failure';
@@ -14,7 +14,8 @@ const COMPARE_MS = 120_000;
 
 export type MeetingStep =
   | { step: 'waiting' }
-  | { step: 'pick_row'; rows: PictureRows }
+  /** Who asks, in its own words: nobody vouches for them yet. */
+  | { step: 'pick_row'; rows: PictureRows; claimed: Profile | null }
   | { step: 'confirm'; row: PictureRow }
   | { step: 'waiting_for_person'; row: PictureRow | null };
 
@@ -176,7 +177,7 @@ export class Meeting {
         break;
       case 'pick_pictures':
         this.#compare();
-        this.#events.onStep({ step: 'pick_row', rows: output.rows });
+        this.#events.onStep({ step: 'pick_row', rows: output.rows, claimed: this.#pairing.claimedProfile ?? null });
         break;
       case 'show_pictures':
         this.#compare();
