@@ -1,0 +1,76 @@
+// `lanyard up` on one of the lab's hosts.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import type { Host } from "./lab.ts";
+import { Program, built } from "./program.ts";
+
+export interface Options {
+  readonly name?: string;
+  readonly accept?: "ask" | "accept";
+  /** More arguments of `lanyard up`. */
+  readonly args?: readonly string[];
+}
+
+export class Agent {
+  readonly name: string;
+  readonly inbox: string;
+  readonly program: Program;
+  /** What the QR code says. It changes when it was used. */
+  readonly link: string;
+  readonly #host: Host;
+  readonly #home: string;
+
+  private constructor(name: string, inbox: string, program: Program, link: string, host: Host, home: string) {
+    this.name = name;
+    this.inbox = inbox;
+    this.program = program;
+    this.link = link;
+    this.#host = host;
+    this.#home = home;
+  }
+
+  static async up(host: Host, { name = "Studio PC", accept = "accept", args = [] }: Options = {}): Promise<Agent> {
+    const home = mkdtempSync(join(tmpdir(), "lanyard-home-"));
+    const inbox = join(home, "inbox");
+    mkdirSync(inbox);
+    const command = ["netns", "exec", host.namespace, built("lanyard"), "up", inbox, "--name", name, "--accept", accept, "--no-color", ...args];
+    const program = new Program(name, "ip", command, environment(home));
+    const [link] = await program.waitFor(/http:\/\/\S+\/#1\.[\w-]+\.[\w-]+/);
+    return new Agent(name, inbox, program, link, host, home);
+  }
+
+  /** The newest link that it printed. */
+  get newestLink(): string {
+    const links = [...this.program.printed.matchAll(/http:\/\/\S+\/#1\.[\w-]+\.[\w-]+/g)];
+    return links.at(-1)?.[0] ?? this.link;
+  }
+
+  /** Another `lanyard` command of the same person on the same machine. */
+  command(...args: readonly string[]): Program {
+    const name = `lanyard ${args[0] ?? ""}`;
+    return new Program(name, "ip", ["netns", "exec", this.#host.namespace, built("lanyard"), ...args], environment(this.#home));
+  }
+
+  async stop(): Promise<void> {
+    await this.program.stop("SIGTERM");
+    // Shown by the reporter only in a run that somebody looks into.
+    if (process.env["LANYARD_TEST_LOG"] !== undefined) console.log(this.program.printed);
+    rmSync(this.#home, { recursive: true, force: true });
+  }
+}
+
+function environment(home: string): Record<string, string> {
+  const runtime = join(home, "run");
+  mkdirSync(runtime, { recursive: true, mode: 0o700 });
+  return {
+    HOME: home,
+    XDG_RUNTIME_DIR: runtime,
+    XDG_CONFIG_HOME: join(home, "config"),
+    XDG_DATA_HOME: join(home, "data"),
+    XDG_STATE_HOME: join(home, "state"),
+    COLUMNS: "80",
+  };
+}
