@@ -194,22 +194,19 @@ impl Exchange {
         if !self.out.link_is_up {
             return None;
         }
-        if !self.closed
-            && let Some(credit) = self.grant.poll(now)
-        {
-            return Some(credit.encode());
-        }
-        if let Some(message) = self.out.messages.pop_front() {
-            return Some(message.encode());
-        }
-        if self.closed {
-            return None;
-        }
-        let incoming = self.incoming.values_mut().find_map(Incoming::poll_message);
-        let message = incoming.or_else(|| self.outgoing.values_mut().find_map(Outgoing::poll_message))?;
+        let message = self.poll_message(now)?;
         // The last word about a transfer may end it.
         self.settle(now, Ok(()));
         Some(message.encode())
+    }
+
+    fn poll_message(&mut self, now: Instant) -> Option<ControlMessage> {
+        if self.closed {
+            return self.out.messages.pop_front();
+        }
+        let said = self.grant.poll(now).or_else(|| self.out.messages.pop_front());
+        said.or_else(|| self.incoming.values_mut().find_map(Incoming::poll_message))
+            .or_else(|| self.outgoing.values_mut().find_map(Outgoing::poll_message))
     }
 
     /// The next message for the data channel. Ask only while that channel has room: this is the back-pressure.

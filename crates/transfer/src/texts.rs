@@ -17,6 +17,9 @@ pub enum TextError {
     /// Over 48 KiB, or over 64 KiB with its characters escaped: send it as a file.
     #[error("the text is too long to be sent as a message")]
     TooLong,
+    /// One with this id is waiting.
+    #[error("a text with this id is waiting already")]
+    Exists,
     /// Too many texts wait for their acknowledgement.
     #[error("too many texts are waiting for the other device")]
     Full,
@@ -36,6 +39,9 @@ impl Texts {
         let message = ControlMessage::Text { id, text: text.clone() };
         if text.len() > TEXT_BYTES || message.encode().len() > CONTROL_MESSAGE_BYTES {
             return Err(TextError::TooLong);
+        }
+        if self.unacknowledged.iter().any(|(waiting, _)| *waiting == id) {
+            return Err(TextError::Exists);
         }
         if self.unacknowledged.len() >= limit {
             return Err(TextError::Full);

@@ -220,7 +220,7 @@ impl Exchange {
     /// Sends a text; `id` is drawn at random by the caller, 0 to 2⁵³ − 1. Acknowledged by [`Event::TextDelivered`].
     ///
     /// # Errors
-    /// It is empty or too long, or too many are waiting.
+    /// It is empty or too long, its id is taken, or too many are waiting.
     pub fn send_text(&mut self, id: u64, text: String) -> Result<(), TextError> {
         let message = self.texts.send(id, text, self.config.texts)?;
         self.out.say(message);

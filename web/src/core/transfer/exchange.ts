@@ -256,7 +256,7 @@ export class Exchange {
     if (this.#outgoing.has(id) || this.#hasEnded(id) !== null) throw new TransferError('exists');
     if (this.#outgoing.size >= this.#config.transfers || this.#closed) throw new TransferError('too_many');
     if (this.#link !== null) outgoing.handleLinkUp(this.#link.takeNumber(), this.#out);
-    this.#outgoing.set(id, outgoing);
+    setInOrder(this.#outgoing, id, outgoing);
     this.#turns.push(id);
   }
 
@@ -264,7 +264,7 @@ export class Exchange {
   restoreIncoming(now: number, kept: Kept): void {
     if (this.#incoming.has(kept.transfer)) throw new TransferError('exists');
     const receiving = Receiving.restored(now, kept, this.#pieceHash, this.#random);
-    this.#incoming.set(kept.transfer, { state: { kind: 'receiving', receiving }, relisting: null, knownOnLink: false });
+    setInOrder(this.#incoming, kept.transfer, { state: { kind: 'receiving', receiving }, relisting: null, knownOnLink: false });
     this.#settle(now);
   }
 
@@ -559,7 +559,7 @@ export class Exchange {
       this.#rememberEnd(transfer, { kind: 'declined', reason: 'busy' });
       return;
     }
-    this.#incoming.set(transfer, { state: { kind: 'listing', listing }, relisting: null, knownOnLink: false });
+    setInOrder(this.#incoming, transfer, { state: { kind: 'listing', listing }, relisting: null, knownOnLink: false });
   }
 
   #hasRoomForIncoming(): boolean {
@@ -785,6 +785,16 @@ export class Exchange {
   #receiving(transfer: string): Receiving | null {
     const state = this.#incoming.get(transfer)?.state;
     return state?.kind === 'receiving' ? state.receiving : null;
+  }
+}
+
+/** Maps are walked in the order of ids, so that both implementations do things in one order. */
+function setInOrder<Machine>(map: Map<string, Machine>, id: string, machine: Machine): void {
+  map.set(id, machine);
+  for (const [other, later] of [...map]) {
+    if (other <= id) continue;
+    map.delete(other);
+    map.set(other, later);
   }
 }
 

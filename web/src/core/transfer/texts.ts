@@ -6,7 +6,7 @@ import { CONTROL_MESSAGE_BYTES, TEXT_BYTES } from '../protocol/limits';
 /** Ids of shown texts that are remembered; more than ever wait for their acknowledgement. */
 const REMEMBERED = 1024;
 
-export type TextProblem = 'empty' | 'too_long' | 'full';
+export type TextProblem = 'empty' | 'too_long' | 'exists' | 'full';
 
 /** The text was not taken. */
 export class TextError extends Error {
@@ -36,6 +36,7 @@ export class Texts {
     if (encoder.encode(text).length > TEXT_BYTES || encoder.encode(wire).length > CONTROL_MESSAGE_BYTES) {
       throw new TextError('too_long');
     }
+    if (this.#unacknowledged.has(id)) throw new TextError('exists');
     if (this.#unacknowledged.size >= limit) throw new TextError('full');
     this.#unacknowledged.set(id, message);
     return message;
