@@ -27,6 +27,8 @@ self.onmessage = ({ data }: MessageEvent<OpfsRequest>) => {
 async function carryOut(task: OpfsTask): Promise<void> {
   switch (task.op) {
     case 'begin':
+      // Exposed in workers only, and not in every browser that has the rest.
+      if (!('createSyncAccessHandle' in FileSystemFileHandle.prototype)) throw new Error('no synchronous access');
       tabFolder = task.folder;
       break;
     case 'open':

@@ -5,20 +5,16 @@ import { SinkError, type Sink } from './sink';
 /** Left free, so that the browser itself goes on working. */
 const SPARE_BYTES = 64 * 1024 * 1024;
 
-/** Whether this page may use the private file system with synchronous writes. */
+/** Whether this page has a private file system at all. Only the worker can tell whether it may be written at once. */
 export function opfsAvailable(): boolean {
-  return (
-    globalThis.isSecureContext &&
-    'storage' in navigator &&
-    'getDirectory' in navigator.storage &&
-    typeof FileSystemFileHandle !== 'undefined' &&
-    'createSyncAccessHandle' in FileSystemFileHandle.prototype &&
-    'locks' in navigator
-  );
+  return globalThis.isSecureContext && 'storage' in navigator && 'getDirectory' in navigator.storage && 'locks' in navigator;
 }
 
 export class OpfsSink implements Sink {
-  /** `tab`: a name that no other tab has. What tabs left behind that are gone is removed. */
+  /**
+   * `tab`: a name that no other tab has. What tabs left behind that are gone is removed. Throws `SinkError` where files
+   * cannot be written synchronously.
+   */
   static async open(worker: Worker, tab: string): Promise<OpfsSink> {
     await holdLock(tab);
     await sweep();
