@@ -124,18 +124,8 @@ struct Slot {
 
 #[derive(Debug)]
 enum Work {
-    ReadPiece {
-        piece: u64,
-    },
-    SendPiece {
-        piece: u64,
-        bytes: Vec<u8>,
-        hash: Hash,
-    },
-    /// The receiver has it.
-    Skip {
-        piece: u64,
-    },
+    ReadPiece { piece: u64 },
+    SendPiece { piece: u64, bytes: Vec<u8>, hash: Hash },
     CheckEnd,
     End,
 }
@@ -468,8 +458,9 @@ impl Outgoing {
         let state = &mut self.files[file as usize];
         let known = state.hashes.get(&piece);
         if known.is_some() && known == state.claims.get(&piece) {
+            // The receiver has it.
             state.claims.remove(&piece);
-            self.pipeline.push_back(Slot { file, work: Work::Skip { piece } });
+            self.taken_bytes += piece_len(state.size_bytes, piece);
         } else {
             self.read_piece(file, piece, out);
         }
@@ -504,7 +495,7 @@ impl Outgoing {
                 && match slot.work {
                     Work::ReadPiece { piece } => piece * PIECE_BYTES == offset,
                     Work::CheckEnd => true,
-                    Work::SendPiece { .. } | Work::Skip { .. } | Work::End => false,
+                    Work::SendPiece { .. } | Work::End => false,
                 }
         };
         // Answers to what is no longer asked: the link was lost, or the file given up, in between.
@@ -537,8 +528,10 @@ impl Outgoing {
         }
         match state.claims.remove(&piece) {
             Some(claim) if claim == hash => {
+                // The receiver has it.
                 self.read_ahead -= bytes.len() as u64;
-                *work = Work::Skip { piece };
+                self.taken_bytes += bytes.len() as u64;
+                self.pipeline.remove(at);
             }
             claim => {
                 if claim.is_some() && !state.restated_on_link {
@@ -580,32 +573,24 @@ impl Outgoing {
         if self.paused_by_us.is_some() || self.paused_by_them.is_some() {
             return None;
         }
-        loop {
-            let Slot { file, work } = self.pipeline.front()?;
-            let file = *file;
-            if !matches!(work, Work::ReadPiece { .. } | Work::CheckEnd) && self.files[file as usize].restate {
-                let state = &mut self.files[file as usize];
-                state.restate = false;
-                let (size_bytes, version) = (state.size_bytes, state.version);
-                let modified_ms = state.modified_ms.unwrap_or(0);
-                return Some(Dispatch::Restate { file, size_bytes, version, modified_ms });
+        let Slot { file, work } = self.pipeline.front()?;
+        let file = *file;
+        if matches!(work, Work::ReadPiece { .. } | Work::CheckEnd) {
+            return None;
+        }
+        let state = &mut self.files[file as usize];
+        if std::mem::take(&mut state.restate) {
+            let (size_bytes, version) = (state.size_bytes, state.version);
+            let modified_ms = state.modified_ms.unwrap_or(0);
+            return Some(Dispatch::Restate { file, size_bytes, version, modified_ms });
+        }
+        match self.pipeline.pop_front()?.work {
+            Work::SendPiece { piece, bytes, hash } => {
+                self.read_ahead -= bytes.len() as u64;
+                Some(Dispatch::Piece { file, piece, bytes, hash })
             }
-            match work {
-                Work::ReadPiece { .. } | Work::CheckEnd => return None,
-                Work::Skip { .. } | Work::SendPiece { .. } | Work::End => {}
-            }
-            match self.pipeline.pop_front()?.work {
-                Work::Skip { piece } => {
-                    let len = piece_len(self.files[file as usize].size_bytes, piece);
-                    self.taken_bytes += len;
-                }
-                Work::SendPiece { piece, bytes, hash } => {
-                    self.read_ahead -= bytes.len() as u64;
-                    return Some(Dispatch::Piece { file, piece, bytes, hash });
-                }
-                Work::End => return Some(self.end_file(file, out)),
-                Work::ReadPiece { .. } | Work::CheckEnd => return None,
-            }
+            Work::End => Some(self.end_file(file, out)),
+            Work::ReadPiece { .. } | Work::CheckEnd => None,
         }
     }
 
@@ -695,7 +680,7 @@ impl Work {
         match self {
             Self::ReadPiece { piece } => piece_len(size_bytes, *piece),
             Self::SendPiece { bytes, .. } => bytes.len() as u64,
-            Self::Skip { .. } | Self::CheckEnd | Self::End => 0,
+            Self::CheckEnd | Self::End => 0,
         }
     }
 }

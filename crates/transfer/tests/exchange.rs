@@ -176,6 +176,23 @@ fn link_lost_at_any_moment_costs_at_most_a_window() {
 }
 
 #[test]
+fn pieces_that_the_receiver_holds_do_not_hold_up_the_next_link() {
+    let config = Config { read_ahead_reads: 2, ..Config::default() };
+    let mut pair = Pair::with(30, config);
+    pair.link_up();
+    let entries = files(&[24 * MIB]);
+    pair.offer(id(1), entries.clone());
+    pair.run_until(|pair| pair.b.disk.bytes_written >= 20 * MIB as u64);
+    pair.link_lost();
+    pair.link_up();
+    let before = pair.now;
+    pair.run_until(|pair| pair.b.disk.bytes_written == 24 * MIB as u64);
+    assert_eq!(pair.now, before, "nothing waits for a timer");
+    pair.run_until_finished(id(1));
+    assert_arrived(&pair, &entries);
+}
+
+#[test]
 fn receiver_carries_on_from_its_journal() {
     for seed in 0..20 {
         let mut pair = Pair::connected(200 + seed);

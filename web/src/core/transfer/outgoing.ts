@@ -65,8 +65,6 @@ interface OutFile {
 type Work =
   | { kind: 'read'; piece: number }
   | { kind: 'send'; piece: number; bytes: Uint8Array; hash: Uint8Array }
-  /** The receiver has it. */
-  | { kind: 'skip'; piece: number }
   | { kind: 'check_end' }
   | { kind: 'end' };
 
@@ -352,8 +350,9 @@ export class Outgoing {
 
   #pullPiece(file: number, state: OutFile, piece: number, out: Outbox): void {
     if (sameHash(state.hashes.get(piece), state.claims.get(piece))) {
+      // The receiver has it.
       state.claims.delete(piece);
-      this.#pipeline.push({ file, work: { kind: 'skip', piece } });
+      this.#takenBytes += pieceLength(state.sizeBytes, piece);
     } else {
       this.#readPiece(file, state, piece, out);
     }
@@ -410,8 +409,10 @@ export class Outgoing {
     const claim = state.claims.get(piece);
     state.claims.delete(piece);
     if (sameHash(claim, hash)) {
+      // The receiver has it.
       this.#readAhead -= bytes.length;
-      slot.work = { kind: 'skip', piece };
+      this.#takenBytes += bytes.length;
+      this.#pipeline = this.#pipeline.filter((other) => other !== slot);
       return;
     }
     if (claim !== undefined && !state.restatedOnLink) {
@@ -452,29 +453,20 @@ export class Outgoing {
   /** What the data channel carries next, if it was read already. */
   pollDispatch(out: Outbox): Dispatch | null {
     if (this.#isPaused) return null;
-    for (;;) {
-      const slot = this.#pipeline[0];
-      const state = slot === undefined ? undefined : this.#files[slot.file];
-      if (slot === undefined || state === undefined) return null;
-      const { file, work } = slot;
-      if (work.kind === 'read' || work.kind === 'check_end') return null;
-      if (state.restate) {
-        state.restate = false;
-        const { sizeBytes, version } = state;
-        return { kind: 'restate', file, sizeBytes, version, modifiedMs: state.modifiedMs ?? 0 };
-      }
-      this.#pipeline.shift();
-      switch (work.kind) {
-        case 'skip':
-          this.#takenBytes += pieceLength(state.sizeBytes, work.piece);
-          break;
-        case 'send':
-          this.#readAhead -= work.bytes.length;
-          return { kind: 'piece', file, piece: work.piece, bytes: work.bytes, hash: work.hash };
-        case 'end':
-          return this.#endFile(file, state, out);
-      }
+    const slot = this.#pipeline[0];
+    const state = slot === undefined ? undefined : this.#files[slot.file];
+    if (slot === undefined || state === undefined) return null;
+    const { file, work } = slot;
+    if (work.kind === 'read' || work.kind === 'check_end') return null;
+    if (state.restate) {
+      state.restate = false;
+      const { sizeBytes, version } = state;
+      return { kind: 'restate', file, sizeBytes, version, modifiedMs: state.modifiedMs ?? 0 };
     }
+    this.#pipeline.shift();
+    if (work.kind === 'end') return this.#endFile(file, state, out);
+    this.#readAhead -= work.bytes.length;
+    return { kind: 'piece', file, piece: work.piece, bytes: work.bytes, hash: work.hash };
   }
 
   #endFile(file: number, state: OutFile, out: Outbox): Dispatch {
@@ -562,7 +554,6 @@ function workBytes(work: Work, state: OutFile): number {
       return pieceLength(state.sizeBytes, work.piece);
     case 'send':
       return work.bytes.length;
-    case 'skip':
     case 'check_end':
     case 'end':
       return 0;
