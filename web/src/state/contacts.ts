@@ -197,7 +197,7 @@ export class Contacts {
   async refreshRoutes(): Promise<void> {
     for (const contact of this.#contacts.values()) {
       const route = (await contact.peer?.route().catch(() => null)) ?? null;
-      if (contact.peer?.up !== true || route === null) continue;
+      if (contact.presence !== 'connected' || route === null) continue;
       contact.route = route;
       for (const transfer of this.#model.transfers) {
         if (transfer.deviceId === contact.id && transfer.endedAtMs === null) transfer.route = { ...route };
