@@ -352,6 +352,26 @@ fn finished_while_files_are_missing_closes() {
 }
 
 #[test]
+fn transfers_that_are_never_called_finished_are_forgotten_in_the_end() {
+    use lanyard_protocol::control::{Span, TransferId};
+
+    let mut victim = Victim::new();
+    for number in 1..=100_u8 {
+        let transfer = TransferId([number; 16]);
+        let id = transfer.to_string();
+        let summary = r#"{"entries":1,"files":0,"total_bytes":0}"#;
+        victim.hears(&format!(r#"{{"type":"offer","transfer":"{id}","number":{number},"summary":{summary}}}"#));
+        let entry = r#"{"kind":"folder","path":"a"}"#;
+        victim.hears(&format!(r#"{{"type":"entries","transfer":"{id}","first":0,"entries":[{entry}]}}"#));
+        victim.exchange.accept(victim.now, transfer, &[Span { first: 0, count: 1 }]).unwrap();
+        victim.exchange.handle_placed(victim.now, transfer, 0, Ok(()));
+        victim.drain();
+    }
+    assert!(!victim.exchange.is_closed());
+    assert_eq!(victim.exchange.incoming().count(), 64);
+}
+
+#[test]
 fn flood_of_texts_that_nobody_reads_the_answers_of_closes() {
     let mut victim = Victim::new();
     for id in 0..5000 {

@@ -149,10 +149,11 @@ impl Exchange {
         };
         let complete: Vec<_> =
             self.incoming.iter().filter(|(_, incoming)| is_complete(incoming)).map(|(id, _)| *id).collect();
-        if let Some(oldest) = complete.first().filter(|_| complete.len() >= COMPLETE_KEPT) {
-            self.end_incoming(*oldest, Ended::Finished);
+        let unfinished = self.incoming.len() - complete.len();
+        if let Some(first) = complete.first().filter(|_| complete.len() >= COMPLETE_KEPT) {
+            self.end_incoming(*first, Ended::Finished);
         }
-        self.incoming.len() - complete.len() < self.config.transfers
+        unfinished < self.config.transfers
     }
 
     fn handle_listed(&mut self, transfer: TransferId, listed: Listed) -> Result<(), ViolationCode> {

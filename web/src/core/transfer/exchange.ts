@@ -13,7 +13,9 @@ import { TEXT_BYTES } from '../protocol/limits';
 import { type Config, DEFAULT_CONFIG, clamped } from './config';
 import { Grant, type TakenPiece } from './credit';
 import { type PieceHasher, sameHash } from './hash';
-import { type Incoming, type Listed, Listing } from './incoming';
+import { type Ended, EndedTransfers } from './ended';
+import { Listing } from './incoming';
+import { IncomingTransfers, setInOrder } from './incoming-transfers';
 import type { Kept } from './journal';
 import { Lane, MessageBuilder } from './lane';
 import { Link } from './link';
@@ -25,10 +27,6 @@ import { Receiving } from './receiving';
 import { areAscending } from './spans';
 import { Texts } from './texts';
 
-/** Transfers whose end is remembered, so that late messages about them are told from wrong ones. */
-const ENDED_REMEMBERED = 256;
-/** Received transfers that are complete and wait for the sender's `finished`. */
-const COMPLETE_KEPT = 64;
 /** Messages that wait because the other side does not read; more of them, and it is flooding this side. */
 const MESSAGES_WAITING = 4096;
 
@@ -41,12 +39,6 @@ export class TransferError extends Error {
     this.name = 'TransferError';
   }
 }
-
-/** How a transfer ended here. `untold`: there was no link to say so. */
-type Ended =
-  | { kind: 'finished' }
-  | { kind: 'declined'; reason: DeclineReason }
-  | { kind: 'cancelled'; reason: CancelReason; untold: boolean };
 
 export interface ExchangeOptions {
   pieceHash: PieceHasher;
@@ -70,11 +62,11 @@ export class Exchange {
   readonly #outgoing = new Map<string, Outgoing>();
   /** Who sends next; each gets a piece in turn. */
   #turns: string[] = [];
-  readonly #incoming = new Map<string, Incoming>();
+  readonly #ended = new EndedTransfers();
+  readonly #incoming = new IncomingTransfers(this.#out, this.#ended);
   readonly #grant: Grant;
   /** Bytes of writes that are not answered. */
   readonly #writes = new Map<string, number>();
-  #ended: { transfer: string; how: Ended }[] = [];
   readonly #texts = new Texts();
 
   constructor({ pieceHash, config = {}, random = Math.random }: ExchangeOptions) {
@@ -94,15 +86,8 @@ export class Exchange {
     this.#grant.restart();
     const link = new Link(now, maxMessageBytes, this.#config);
     for (const outgoing of this.#outgoing.values()) outgoing.handleLinkUp(link.takeNumber(), this.#out);
-    for (const incoming of this.#incoming.values()) {
-      incoming.knownOnLink = false;
-      if (incoming.state.kind === 'receiving') incoming.state.receiving.handleLinkUp();
-    }
-    for (const { transfer, how } of this.#ended) {
-      if (how.kind !== 'cancelled' || !how.untold) continue;
-      how.untold = false;
-      this.#out.say({ type: 'cancel', transfer, reason: how.reason });
-    }
+    this.#incoming.handleLinkUp();
+    this.#ended.sayUntold(this.#out);
     for (const text of this.#texts.repeated()) this.#out.say(text);
     this.#link = link;
   }
@@ -116,13 +101,7 @@ export class Exchange {
     if (link === null) return;
     if (link.openPiece !== null) this.#grant.release(now, link.openPiece.filled);
     for (const outgoing of this.#outgoing.values()) outgoing.handleLinkLost();
-    for (const [transfer, incoming] of this.#incoming) {
-      incoming.knownOnLink = false;
-      incoming.relisting = null;
-      // An offer that was not whole is told again from its start.
-      if (incoming.state.kind === 'listing') this.#incoming.delete(transfer);
-      if (incoming.state.kind === 'receiving') incoming.state.receiving.handleLinkLost();
-    }
+    this.#incoming.handleLinkLost();
   }
 
   /** A message of the control channel. */
@@ -180,10 +159,8 @@ export class Exchange {
     const credit = this.#closed ? null : this.#grant.poll(now);
     const said = credit ?? this.#out.messages.shift() ?? null;
     if (said !== null || this.#closed) return said;
-    for (const { state, knownOnLink } of this.#incoming.values()) {
-      const message = knownOnLink && state.kind === 'receiving' ? state.receiving.pollMessage() : null;
-      if (message !== null) return message;
-    }
+    const incoming = this.#incoming.pollMessage();
+    if (incoming !== null) return incoming;
     for (const outgoing of this.#outgoing.values()) {
       const message = outgoing.pollMessage();
       if (message !== null) return message;
@@ -228,9 +205,7 @@ export class Exchange {
     if (this.#closed) return null;
     const due: number[] = [];
     if (this.#link !== null) due.push(this.#link.liveness.pollTimeout(), this.#grant.pollTimeout() ?? Infinity);
-    for (const { state } of this.#incoming.values()) {
-      if (state.kind === 'receiving') due.push(state.receiving.pollTimeout(this.#config) ?? Infinity);
-    }
+    for (const receiving of this.#incoming.allReceiving()) due.push(receiving.pollTimeout(this.#config) ?? Infinity);
     const next = Math.min(...due);
     return next === Infinity ? null : next;
   }
@@ -253,7 +228,7 @@ export class Exchange {
 
   #addOutgoing(outgoing: Outgoing): void {
     const { id } = outgoing;
-    if (this.#outgoing.has(id) || this.#hasEnded(id) !== null) throw new TransferError('exists');
+    if (this.#outgoing.has(id) || this.#ended.find(id) !== null) throw new TransferError('exists');
     if (this.#outgoing.size >= this.#config.transfers || this.#closed) throw new TransferError('too_many');
     if (this.#link !== null) outgoing.handleLinkUp(this.#link.takeNumber(), this.#out);
     setInOrder(this.#outgoing, id, outgoing);
@@ -262,16 +237,15 @@ export class Exchange {
 
   /** Carries on a transfer from its journal. Before `linkUp`. Part of it is read back first. Throws `TransferError`. */
   restoreIncoming(now: number, kept: Kept): void {
-    if (this.#incoming.has(kept.transfer)) throw new TransferError('exists');
-    const receiving = Receiving.restored(now, kept, this.#pieceHash, this.#random);
-    setInOrder(this.#incoming, kept.transfer, { state: { kind: 'receiving', receiving }, relisting: null, knownOnLink: false });
+    if (this.#incoming.get(kept.transfer) !== null) throw new TransferError('exists');
+    this.#incoming.restore(Receiving.restored(now, kept, this.#pieceHash, this.#random));
     this.#settle(now);
   }
 
   /** Takes an offer, or part of it. From here on bytes may be written. Throws `TransferError`. */
   accept(now: number, transfer: string, wanted: readonly Span[]): void {
     const incoming = this.#incoming.get(transfer);
-    if (incoming === undefined) throw new TransferError('unknown');
+    if (incoming === null) throw new TransferError('unknown');
     if (incoming.state.kind !== 'offered') throw new TransferError('out_of_turn');
     const { manifest } = incoming.state;
     if (wanted.length === 0 || !areAscending(wanted, manifest.summary.entries)) throw new TransferError('entries');
@@ -284,10 +258,10 @@ export class Exchange {
   /** Refuses an offer. Throws `TransferError`. */
   decline(transfer: string, reason: DeclineReason): void {
     const incoming = this.#incoming.get(transfer);
-    if (incoming === undefined) throw new TransferError('unknown');
+    if (incoming === null) throw new TransferError('unknown');
     if (incoming.state.kind === 'receiving') throw new TransferError('out_of_turn');
     if (incoming.knownOnLink) this.#out.say({ type: 'decline', transfer, reason });
-    this.#endIncoming(transfer, { kind: 'declined', reason });
+    this.#incoming.end(transfer, { kind: 'declined', reason });
   }
 
   /** Stops a transfer for now, from either side. Throws `TransferError`. */
@@ -321,8 +295,7 @@ export class Exchange {
 
   /** Gives up a whole transfer, from either side. Part files go; what was placed stays. Throws `TransferError`. */
   cancel(transfer: string, reason: CancelReason): void {
-    const isKnown = this.#outgoing.has(transfer) || this.#incoming.has(transfer);
-    if (!isKnown || this.#receiving(transfer)?.isComplete === true) throw new TransferError('unknown');
+    if (!this.#isKnown(transfer) || this.#receiving(transfer)?.isComplete === true) throw new TransferError('unknown');
     const untold = this.#link === null;
     this.#out.say({ type: 'cancel', transfer, reason });
     this.#out.tell({ type: 'cancelled', transfer, reason, by: 'us' });
@@ -401,8 +374,7 @@ export class Exchange {
 
   /** Whether nothing is waiting for the other side: no transfer under way, and no text. */
   get isIdle(): boolean {
-    const receives = [...this.#incoming.values()].some(({ state }) => state.kind !== 'receiving' || !state.receiving.isComplete);
-    return !receives && this.#outgoing.size === 0 && !this.#texts.areWaiting;
+    return this.#incoming.isIdle && this.#outgoing.size === 0 && !this.#texts.areWaiting;
   }
 
   /** What is being sent. */
@@ -412,7 +384,7 @@ export class Exchange {
 
   /** What is offered to this side or being received. */
   incoming(): string[] {
-    return [...this.#incoming.keys()];
+    return this.#incoming.keys();
   }
 
   /** What a transfer consists of; `null` while it is still being told. */
@@ -463,29 +435,22 @@ export class Exchange {
       case 'offer':
         this.#handleOffer(message.transfer, message.number, new Listing(message.summary));
         return;
-      case 'entries': {
-        const incoming = this.#incoming.get(message.transfer);
-        if (incoming === undefined) {
-          this.#endedOrUnknown(message.transfer);
-          return;
-        }
-        const listing = incoming.relisting ?? (incoming.state.kind === 'listing' ? incoming.state.listing : null);
-        if (listing === null) throw new Violation('out_of_turn');
-        this.#handleListed(message.transfer, incoming, listing.handleEntries(message.first, message.entries));
+      case 'entries':
+        this.#incoming.handleEntries(message.transfer, message.first, message.entries);
         return;
-      }
       case 'resume':
-        this.#handleResume(message.transfer, message.number);
+        this.#link?.noteNumber(message.transfer, message.number);
+        this.#incoming.handleResume(message.transfer);
         return;
       case 'finished':
-        this.#handleFinished(message.transfer);
+        this.#incoming.handleFinished(message.transfer);
         return;
       case 'cancel':
         this.#handleCancel(message.transfer, message.reason);
         return;
       case 'fail': {
         const machine = this.#outgoing.get(message.transfer) ?? this.#receiving(message.transfer);
-        if (machine === null) this.#endedOrUnknown(message.transfer);
+        if (machine === null) this.#ended.require(message.transfer);
         for (const { file, reason } of message.files) machine?.handleFail(file, reason, this.#out);
         return;
       }
@@ -536,94 +501,14 @@ export class Exchange {
   #handleOffer(transfer: string, number: number, listing: Listing): void {
     this.#link?.noteNumber(transfer, number);
     if (this.#outgoing.has(transfer)) throw new Violation('duplicate_offer');
-    const incoming = this.#incoming.get(transfer);
-    if (incoming !== undefined) {
-      incoming.relisting = listing;
-      return;
-    }
-    const ended = this.#hasEnded(transfer);
-    switch (ended?.kind) {
-      case 'declined':
-        this.#out.say({ type: 'decline', transfer, reason: ended.reason });
-        return;
-      case 'cancelled':
-        this.#out.say({ type: 'cancel', transfer, reason: ended.reason });
-        return;
-      case 'finished':
-        throw new Violation('duplicate_offer');
-      case undefined:
-        break;
-    }
-    if (!this.#hasRoomForIncoming()) {
-      this.#out.say({ type: 'decline', transfer, reason: 'busy' });
-      this.#rememberEnd(transfer, { kind: 'declined', reason: 'busy' });
-      return;
-    }
-    setInOrder(this.#incoming, transfer, { state: { kind: 'listing', listing }, relisting: null, knownOnLink: false });
-  }
-
-  #hasRoomForIncoming(): boolean {
-    const complete = [...this.#incoming.keys()].filter((transfer) => this.#receiving(transfer)?.isComplete === true);
-    const [oldest] = complete;
-    if (oldest !== undefined && complete.length >= COMPLETE_KEPT) this.#endIncoming(oldest, { kind: 'finished' });
-    return this.#incoming.size - complete.length < this.#config.transfers;
-  }
-
-  #handleListed(transfer: string, incoming: Incoming, listed: Listed): void {
-    switch (listed.kind) {
-      case 'partly':
-        return;
-      case 'refused':
-        this.#out.tell({ type: 'refused', transfer, problem: listed.problem });
-        this.#out.say({ type: 'decline', transfer, reason: 'bad_manifest' });
-        this.#endIncoming(transfer, { kind: 'declined', reason: 'bad_manifest' });
-        return;
-      case 'whole':
-        break;
-    }
-    const { manifest } = listed;
-    incoming.relisting = null;
-    incoming.knownOnLink = true;
-    switch (incoming.state.kind) {
-      case 'listing':
-        incoming.state = { kind: 'offered', manifest };
-        this.#out.tell({ type: 'offered', transfer });
-        return;
-      case 'offered':
-        if (!incoming.state.manifest.equals(manifest)) throw new Violation('duplicate_offer');
-        return;
-      case 'receiving':
-        if (!incoming.state.receiving.manifest.equals(manifest)) throw new Violation('duplicate_offer');
-        incoming.state.receiving.answerAccept(this.#out);
-        return;
-    }
-  }
-
-  #handleResume(transfer: string, number: number): void {
-    this.#link?.noteNumber(transfer, number);
-    const incoming = this.#incoming.get(transfer);
-    if (incoming === undefined) {
-      const ended = this.#hasEnded(transfer);
-      const reason = ended?.kind === 'cancelled' ? ended.reason : 'unknown_transfer';
-      this.#out.say({ type: 'cancel', transfer, reason });
-      return;
-    }
-    if (incoming.state.kind !== 'receiving') throw new Violation('out_of_turn');
-    incoming.knownOnLink = true;
-    incoming.state.receiving.answerHave(this.#out);
-  }
-
-  #handleFinished(transfer: string): void {
-    if (!this.#incoming.has(transfer)) this.#endedOrUnknown(transfer);
-    else if (this.#receiving(transfer)?.isComplete === true) this.#endIncoming(transfer, { kind: 'finished' });
-    else throw new Violation('out_of_turn');
+    this.#incoming.handleOffer(transfer, listing, this.#config.transfers);
   }
 
   /** Telling of transfers that this side does not know is no breach: it may have forgotten. */
   #handleCancel(transfer: string, reason: CancelReason): void {
     if (this.#receiving(transfer)?.isComplete === true) {
-      this.#endIncoming(transfer, { kind: 'finished' });
-    } else if (this.#outgoing.has(transfer) || this.#incoming.has(transfer)) {
+      this.#incoming.end(transfer, { kind: 'finished' });
+    } else if (this.#isKnown(transfer)) {
       this.#out.tell({ type: 'cancelled', transfer, reason, by: 'them' });
       this.#endTransfer(transfer, { kind: 'cancelled', reason, untold: false });
     }
@@ -633,7 +518,7 @@ export class Exchange {
     const machine = this.#outgoing.get(transfer) ?? this.#receiving(transfer);
     if (machine === null) {
       // An offer may be paused before it is accepted; its sender holds back by itself.
-      if (!this.#incoming.has(transfer)) this.#endedOrUnknown(transfer);
+      if (this.#incoming.get(transfer) === null) this.#ended.require(transfer);
       return;
     }
     const before = machine.pausedByThem;
@@ -653,13 +538,12 @@ export class Exchange {
   /** `null` when it is over. */
   #theOutgoing(transfer: string): Outgoing | null {
     const outgoing = this.#outgoing.get(transfer);
-    if (outgoing === undefined) this.#endedOrUnknown(transfer);
+    if (outgoing === undefined) this.#ended.require(transfer);
     return outgoing ?? null;
   }
 
-  /** Late messages about a transfer that is over are no breach. */
-  #endedOrUnknown(transfer: string): void {
-    if (this.#hasEnded(transfer) === null) throw new Violation('unknown_transfer');
+  #isKnown(transfer: string): boolean {
+    return this.#outgoing.has(transfer) || this.#incoming.get(transfer) !== null;
   }
 
   // --- data ---
@@ -725,11 +609,9 @@ export class Exchange {
       this.#close(code, 'them');
     }
     if (this.#closed) return;
-    for (const { state } of this.#incoming.values()) {
-      if (state.kind === 'receiving') state.receiving.pull(now, this.#config, this.#out);
-    }
-    for (const [transfer, { state }] of this.#incoming) {
-      if (state.kind === 'receiving' && state.receiving.takeFinished()) this.#out.tell({ type: 'finished', transfer });
+    for (const receiving of this.#incoming.allReceiving()) receiving.pull(now, this.#config, this.#out);
+    for (const receiving of this.#incoming.allReceiving()) {
+      if (receiving.takeFinished()) this.#out.tell({ type: 'finished', transfer: receiving.id });
     }
     for (const outgoing of this.#outgoing.values()) outgoing.pull(this.#config, this.#out);
     for (const [transfer, outgoing] of this.#outgoing) {
@@ -759,42 +641,14 @@ export class Exchange {
     if (this.#outgoing.delete(transfer)) {
       this.#turns = this.#turns.filter((turn) => turn !== transfer);
       this.#out.push({ kind: 'forget', transfer });
-      this.#rememberEnd(transfer, how);
+      this.#ended.remember(transfer, how);
     } else {
-      this.#endIncoming(transfer, how);
+      this.#incoming.end(transfer, how);
     }
   }
 
-  #endIncoming(transfer: string, how: Ended): void {
-    const incoming = this.#incoming.get(transfer);
-    if (incoming === undefined) return;
-    this.#incoming.delete(transfer);
-    // Before accept nothing was made, so there is nothing to be removed.
-    if (incoming.state.kind === 'receiving') this.#out.push({ kind: 'forget', transfer });
-    this.#rememberEnd(transfer, how);
-  }
-
-  #rememberEnd(transfer: string, how: Ended): void {
-    this.#ended = [...this.#ended.slice(1 - ENDED_REMEMBERED), { transfer, how }];
-  }
-
-  #hasEnded(transfer: string): Ended | null {
-    return this.#ended.findLast((ended) => ended.transfer === transfer)?.how ?? null;
-  }
-
   #receiving(transfer: string): Receiving | null {
-    const state = this.#incoming.get(transfer)?.state;
-    return state?.kind === 'receiving' ? state.receiving : null;
-  }
-}
-
-/** Maps are walked in the order of ids, so that both implementations do things in one order. */
-function setInOrder<Machine>(map: Map<string, Machine>, id: string, machine: Machine): void {
-  map.set(id, machine);
-  for (const [other, later] of [...map]) {
-    if (other <= id) continue;
-    map.delete(other);
-    map.set(other, later);
+    return this.#incoming.receiving(transfer);
   }
 }
 
