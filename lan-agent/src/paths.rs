@@ -26,6 +26,12 @@ pub fn data_directory() -> Option<PathBuf> {
     xdg("XDG_DATA_HOME", ".local/share")
 }
 
+/// What was accepted by others and is not sent to the end.
+#[must_use]
+pub fn sent_records() -> Option<PathBuf> {
+    xdg("XDG_STATE_HOME", ".local/state").map(|directory| directory.join("sending"))
+}
+
 /// The control socket of the running agent.
 #[must_use]
 pub fn control_socket() -> Option<PathBuf> {

@@ -1,15 +1,20 @@
 //! The devices this agent talks with now.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lanyard_protocol::signaling::{ListedDevice, ListingSource, Platform};
 use tokio::sync::watch;
+use tracing::debug;
 
 use super::event::Who;
 use crate::session::{self, Command, Context, Handle, Met};
 
 /// Devices at once. One more is turned away until another leaves.
 const MAX_SESSIONS: usize = 64;
+
+/// How long a conversation may take to say goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All conversations.
 #[derive(Clone)]
@@ -101,7 +106,10 @@ impl Sessions {
             let _ = handle.commands.send(Command::Stop).await;
         }
         for mut handle in handles {
-            let _ = handle.over.wait_for(|over| *over).await;
+            let over = handle.over.wait_for(|over| *over);
+            if tokio::time::timeout(GOODBYE_TIMEOUT, over).await.is_err() {
+                debug!("a conversation did not end in time");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod settings;
 mod stop;
 mod up;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -66,13 +67,14 @@ async fn run_command(command: Command, settings: Settings, console: &Console) ->
 fn init_log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "warn,lanyard_agent=info,lanyard_relay=info",
+        // The WebRTC stack warns of what is normal, such as a candidate that leads nowhere.
+        (false, 0) => "error,lanyard_agent=warn,lanyard_relay=warn",
+        (false, 1) => "error,lanyard_agent=info,lanyard_relay=info",
         (false, 2) => "warn,lanyard_agent=debug,lanyard_relay=debug",
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Another subscriber is there only in tests.
-    let _ = format.with_ansi(!global.no_color).try_init();
+    let _ = format.with_ansi(!global.no_color && std::io::stderr().is_terminal()).try_init();
 }

@@ -56,6 +56,7 @@ impl Run {
             names,
             addresses,
             nearby: nearby_receiver,
+            sent_records: crate::paths::sent_records(),
             numbers: AtomicU64::new(0),
         });
         let reporter = Reporter::new(console.clone(), settings.format);

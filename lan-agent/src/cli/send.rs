@@ -48,30 +48,32 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<Exit, Stop> {
     let content = content(&args, console).await?;
-    tokio::select! {
-        result = dispatch(args, content, &settings, console) => result,
-        () = stop.cancelled() => {
-            console.complain("Stopped. What arrived is kept by the other device for seven days.");
-            // Bars and goodbyes get a moment, not more.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Ok(Exit::Interrupted)
-        }
-    }
-}
-
-async fn dispatch(args: Send, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
     let link = match args.to.as_deref() {
         Some("-") => Some(secret::link(Some("-"), None, console).await?),
         Some(to) if to.contains("://") => Some(secret::link(Some(to), None, console).await?),
-        Some(name) => return to_name(name, content, settings, console).await,
+        Some(name) => return to_name(name, content, &settings, console, &stop).await,
         None if secret::is_given(args.code_file.as_deref()) => {
             Some(secret::link(None, args.code_file.as_deref(), console).await?)
         }
         None => None,
     };
     match link {
-        Some(link) => to_link(&link, content, settings, console).await,
-        None => to_whoever_comes(content, settings, console).await,
+        Some(link) => to_link(&link, content, &settings, console, &stop).await,
+        None => to_whoever_comes(content, &settings, console, &stop).await,
+    }
+}
+
+/// What is done when a person stops it: goodbyes are still said.
+async fn unless_stopped(
+    stop: &CancellationToken,
+    sending: impl Future<Output = Result<Exit, Stop>>,
+) -> Result<Exit, Stop> {
+    tokio::select! {
+        result = sending => result,
+        () = stop.cancelled() => {
+            let message = "stopped. What arrived is kept there for seven days; send the same again to carry on.";
+            Err(Stop::new(Exit::Interrupted, message))
+        }
     }
 }
 
@@ -111,7 +113,13 @@ fn checked_text(text: String) -> Result<Content, Stop> {
 }
 
 /// By the running agent, which may be connected already; without one, from here.
-async fn to_name(name: &str, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+async fn to_name(
+    name: &str,
+    content: Content,
+    settings: &Settings,
+    console: &Console,
+    stop: &CancellationToken,
+) -> Result<Exit, Stop> {
     if let Some(socket) = paths::control_socket()
         && let Some(agent) = ControlClient::connect(&socket).await.map_err(unreachable_agent)?
     {
@@ -120,7 +128,7 @@ async fn to_name(name: &str, content: Content, settings: &Settings, console: &Co
             Content::Text(text) => (Vec::new(), Some(text)),
         };
         let request = Request::Send { to: Target::Name(name.to_owned()), paths, text };
-        return by_agent(agent, request, settings, console).await;
+        return unless_stopped(stop, by_agent(agent, request, settings, console)).await;
     }
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console)
@@ -131,10 +139,11 @@ async fn to_name(name: &str, content: Content, settings: &Settings, console: &Co
         Ok(agent) => {
             let run = Run::start(settings, console, None, Some(mdns.names()));
             let asker = run.context.asker.clone();
-            let sent = match desk::call(&run.sessions, &agent, &own, &asker).await {
-                Ok(handle) => deliver(&run, &handle, content).await,
-                Err(stop) => Err(stop),
+            let sending = async {
+                let handle = desk::call(&run.sessions, &agent, &own, &asker).await?;
+                deliver(&run, &handle, content).await
             };
+            let sent = unless_stopped(stop, sending).await;
             run.finish().await;
             sent
         }
@@ -203,14 +212,21 @@ async fn answer_open(console: &Console, open: Option<&(u64, Question)>, yes: boo
     }
 }
 
-async fn to_link(link: &Link, content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+async fn to_link(
+    link: &Link,
+    content: Content,
+    settings: &Settings,
+    console: &Console,
+    stop: &CancellationToken,
+) -> Result<Exit, Stop> {
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
     let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
-    let sent = match open(link, &own, &run, settings.timeout).await {
-        Ok(handle) => deliver(&run, &handle, content).await,
-        Err(stop) => Err(stop),
+    let sending = async {
+        let handle = open(link, &own, &run, settings.timeout).await?;
+        deliver(&run, &handle, content).await
     };
+    let sent = unless_stopped(stop, sending).await;
     run.finish().await;
     if let Some(mdns) = mdns {
         mdns.shutdown().await;
@@ -240,8 +256,9 @@ pub(super) async fn open(link: &Link, own: &Own, run: &Run, timeout: Option<Dura
     let met = meet(mailbox, pairing, &run.context.asker, "", Some(timeout.unwrap_or(OPEN_TIMEOUT))).await;
     let met = met.map_err(|error| {
         let exit = match error {
-            MeetError::Pairing(_) | MeetError::Crowded => Exit::WrongSecret,
-            MeetError::Gone | MeetError::TimedOut => Exit::NotFound,
+            // Who showed the link left: it was used by somebody else, or is too old.
+            MeetError::Pairing(_) | MeetError::Crowded | MeetError::Gone => Exit::WrongSecret,
+            MeetError::TimedOut => Exit::NotFound,
             MeetError::Signaling(_) => Exit::Unreachable,
         };
         Stop::new(exit, error.to_string())
@@ -250,7 +267,12 @@ pub(super) async fn open(link: &Link, own: &Own, run: &Run, timeout: Option<Dura
 }
 
 /// Shows a link of our own and sends to whoever opens it, once a person agrees.
-async fn to_whoever_comes(content: Content, settings: &Settings, console: &Console) -> Result<Exit, Stop> {
+async fn to_whoever_comes(
+    content: Content,
+    settings: &Settings,
+    console: &Console,
+    stop: &CancellationToken,
+) -> Result<Exit, Stop> {
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
     let home = Home::start(settings.port, Vec::new())
@@ -259,9 +281,9 @@ async fn to_whoever_comes(content: Content, settings: &Settings, console: &Conso
     let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
     let (base, _) = page_address(settings, home.port, console);
     let sent = match settings.timeout {
-        None => wait_and_deliver(&home, &base, &own, &run, content, settings.yes).await,
+        None => unless_stopped(stop, wait_and_deliver(&home, &base, &own, &run, content, settings.yes)).await,
         Some(limit) => {
-            let waiting = wait_and_deliver(&home, &base, &own, &run, content, settings.yes);
+            let waiting = unless_stopped(stop, wait_and_deliver(&home, &base, &own, &run, content, settings.yes));
             let late = || Stop::new(Exit::NotFound, "nobody took it in time");
             tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Err(late()))
         }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 
@@ -65,7 +64,10 @@ impl ReceiveFolder {
     /// See [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let root = Dir::open_ambient_dir(&path, ambient_authority()).map_err(|error| describe(&path, error))?;
+        // Opened for reading: a handle that is only a place (`O_PATH`) cannot be synced.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| describe(&path, error.into()))?;
+        let root = Dir::from_std_file(handle.into());
         let folder = Self { path, root };
         folder.check_writable()?;
         Ok(folder)

@@ -1,6 +1,7 @@
 //! A link as a conversation sees it: opened for one attempt, bound to the pairing, fed through short queues.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use lanyard_protocol::peer::Signal;
@@ -42,6 +43,8 @@ pub(super) struct ActiveLink {
     pub(super) control: mpsc::Sender<Outgoing>,
     pub(super) data: mpsc::Sender<Bytes>,
     link: Arc<PeerLink>,
+    /// Messages handed over that the link has not taken yet.
+    unsent: Arc<AtomicUsize>,
 }
 
 impl ActiveLink {
@@ -68,9 +71,10 @@ impl ActiveLink {
         let link = Arc::new(link);
         let (control, control_queue) = mpsc::channel(CONTROL_QUEUE);
         let (data, data_queue) = mpsc::channel(DATA_QUEUE);
-        tokio::spawn(send_control(link.clone(), control_queue));
-        tokio::spawn(send_data(link.clone(), data_queue));
-        Ok(Self { attempt, phase: Phase::Opening, events, control, data, link })
+        let unsent = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(send_control(link.clone(), control_queue, unsent.clone()));
+        tokio::spawn(send_data(link.clone(), data_queue, unsent.clone()));
+        Ok(Self { attempt, phase: Phase::Opening, events, control, data, link, unsent })
     }
 
     pub(super) async fn handle_signal(&self, signal: Signal) {
@@ -96,6 +100,17 @@ impl ActiveLink {
         }
     }
 
+    /// Hands a message to a queue that has room for it.
+    pub(super) fn hand_over<T>(&self, permit: mpsc::Permit<'_, T>, message: T) {
+        self.unsent.fetch_add(1, Ordering::AcqRel);
+        permit.send(message);
+    }
+
+    /// Whether everything that was handed over has reached the other side.
+    pub(super) async fn is_flushed(&self) -> bool {
+        self.unsent.load(Ordering::Acquire) == 0 && self.link.buffered_amount().await == 0
+    }
+
     /// Ends it without waiting.
     pub(super) fn close(self) {
         tokio::spawn(self.finish());
@@ -107,7 +122,7 @@ impl ActiveLink {
     }
 }
 
-async fn send_control(link: Arc<PeerLink>, mut queue: mpsc::Receiver<Outgoing>) {
+async fn send_control(link: Arc<PeerLink>, mut queue: mpsc::Receiver<Outgoing>, unsent: Arc<AtomicUsize>) {
     while let Some(message) = queue.recv().await {
         let sent = match message {
             Outgoing::Bind(bind) => link.send_bind(&bind).await,
@@ -117,15 +132,17 @@ async fn send_control(link: Arc<PeerLink>, mut queue: mpsc::Receiver<Outgoing>) 
             debug!(%error, "a control message was not sent");
             return;
         }
+        unsent.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-async fn send_data(link: Arc<PeerLink>, mut queue: mpsc::Receiver<Bytes>) {
+async fn send_data(link: Arc<PeerLink>, mut queue: mpsc::Receiver<Bytes>, unsent: Arc<AtomicUsize>) {
     while let Some(frame) = queue.recv().await {
         if let Err(error) = link.send_data(frame).await {
             debug!(%error, "a data message was not sent");
             return;
         }
+        unsent.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

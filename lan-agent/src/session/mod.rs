@@ -13,9 +13,11 @@ mod conversation;
 mod disk;
 mod link;
 mod meeting;
+mod sent_record;
 mod transfers;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +51,8 @@ pub struct Context {
     pub addresses: Vec<IpAddr>,
     /// Devices that those who came by the link are told of.
     pub nearby: watch::Receiver<Arc<[ListedDevice]>>,
+    /// Where it is kept what others accepted, so that it can carry on after this program was broken off.
+    pub sent_records: Option<PathBuf>,
     /// Numbers for transfers.
     pub numbers: AtomicU64,
 }

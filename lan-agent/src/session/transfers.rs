@@ -1,18 +1,30 @@
 //! What people are told of transfers: numbers, labels and endings for the ids of the exchange.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use lanyard_protocol::control::{CancelReason, DeclineReason, FileFailure, FileIndex, TransferId};
 use lanyard_transfer::{Manifest, Party};
 use tokio::task::AbortHandle;
 
-use crate::agent::event::{Outcome, TransferNumber};
+use crate::agent::event::{Direction, Event, Outcome, TransferNumber, Who};
+use crate::source::Collected;
 
 /// One transfer as people see it.
 pub(super) struct Known {
     pub(super) number: TransferNumber,
     /// Paths by entry, for messages about single files.
     names: Vec<String>,
+    label: String,
+    files: u64,
+    total_bytes: u64,
+    direction: Direction,
+    /// Whether people were told of it.
+    pub(super) announced: bool,
+    /// Where it is kept that the other side accepted it.
+    pub(super) record: Option<PathBuf>,
+    /// What to offer anew, should the other side know nothing of a transfer that we try to carry on.
+    pub(super) again: Option<Collected>,
     /// The question about it that is open.
     pub(super) asking: Option<AbortHandle>,
     failures: Vec<FileFailure>,
@@ -24,9 +36,36 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(number: TransferNumber, manifest: &Manifest) -> Self {
+    pub(super) fn new(number: TransferNumber, direction: Direction, manifest: &Manifest) -> Self {
         let names = manifest.entries().iter().map(|entry| entry.path().to_owned()).collect();
-        Self { number, names, asking: None, failures: Vec::new(), accepted: false, done_bytes: 0, no_space: None }
+        Self {
+            number,
+            names,
+            label: label(manifest),
+            files: u64::from(manifest.summary().files),
+            total_bytes: manifest.summary().total_bytes,
+            direction,
+            announced: false,
+            record: None,
+            again: None,
+            asking: None,
+            failures: Vec::new(),
+            accepted: false,
+            done_bytes: 0,
+            no_space: None,
+        }
+    }
+
+    /// What to tell people when they hear of it for the first time.
+    pub(super) fn announcement(&mut self, who: &Who) -> Option<Event> {
+        (!std::mem::replace(&mut self.announced, true)).then(|| Event::Offered {
+            transfer: self.number,
+            direction: self.direction,
+            who: who.clone(),
+            label: self.label.clone(),
+            files: self.files,
+            total_bytes: self.total_bytes,
+        })
     }
 
     /// The path of an entry, as offered.
@@ -69,7 +108,7 @@ impl Known {
 pub(super) type Transfers = HashMap<TransferId, Known>;
 
 /// `holiday.zip`, or `14 files`.
-pub(super) fn label(manifest: &Manifest) -> String {
+fn label(manifest: &Manifest) -> String {
     match manifest.entries() {
         [only] => only.path().to_owned(),
         _ => match manifest.summary().files {

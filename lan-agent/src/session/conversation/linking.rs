@@ -91,7 +91,9 @@ impl Conversation {
         let bind = self.met.session.bind_message(&session_id(link.attempt), &own, &theirs);
         link.phase = Phase::Binding;
         // The queue is empty: nothing else is handed over before the link is bound.
-        let _ = link.control.try_send(Outgoing::Bind(bind));
+        if let Ok(permit) = link.control.try_reserve() {
+            link.hand_over(permit, Outgoing::Bind(bind));
+        }
         Next::GoOn
     }
 

@@ -5,7 +5,7 @@ mod offers;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lanyard_protocol::DeviceId;
 use lanyard_protocol::control::TransferId;
@@ -18,9 +18,10 @@ use tracing::{debug, info};
 
 use super::disk::{Answer as DiskAnswer, Disk, part_store};
 use super::link::{ActiveLink, Phase};
-use super::transfers::{Known, Transfers, label};
+use super::sent_record::{self, SentRecord};
+use super::transfers::{Known, Transfers};
 use super::{Command, Context, Met};
-use crate::agent::event::{Direction, Event, Outcome, Route, Who};
+use crate::agent::event::{Direction, Event, Outcome, Route, TransferNumber, Who};
 use crate::agent::question::Answer;
 use crate::peer_link::LinkEvent;
 use crate::signaling_client::{MailboxEvent, MailboxSender};
@@ -38,6 +39,16 @@ const REPAIR_EVERY: Duration = Duration::from_secs(5);
 /// How long a device that is out of reach is waited for when nothing is under way, and when something is.
 const PATIENCE_IDLE: Duration = Duration::from_secs(60);
 const PATIENCE_BUSY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the last messages may take to arrive, and how often that is looked at.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
+
+/// How long the disk may take to finish when a device left.
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long when the server has forgotten where the two met.
+const PATIENCE_UNREACHABLE: Duration = Duration::from_secs(10);
 
 /// What the outside can see.
 pub(super) struct Signs {
@@ -71,6 +82,8 @@ pub(super) struct Conversation {
     /// Texts that wait to be acknowledged.
     texts: VecDeque<(u64, tokio::sync::oneshot::Sender<Result<(), String>>)>,
     nearby: watch::Receiver<Arc<[ListedDevice]>>,
+    /// Transfers that the other side no longer knows.
+    unknown: Vec<(Collected, Known)>,
     /// Whether more may come through the mailbox.
     mailbox_open: bool,
     /// A full queue of the link stopped us; wait for room.
@@ -99,7 +112,7 @@ impl Conversation {
         let mut transfers = Transfers::new();
         for kept in store.as_mut().map(crate::inbox::PartStore::kept).unwrap_or_default() {
             let transfer = kept.transfer();
-            let mut known = Known::new(context.next_number(), kept.manifest());
+            let mut known = Known::new(context.next_number(), Direction::Receiving, kept.manifest());
             known.accepted = true;
             if exchange.restore_incoming(now, kept).is_ok() {
                 info!(?transfer, "an unfinished transfer can carry on");
@@ -131,6 +144,7 @@ impl Conversation {
             decisions: JoinSet::new(),
             texts: VecDeque::new(),
             nearby,
+            unknown: Vec::new(),
             mailbox_open: true,
             data_blocked: false,
             control_blocked: false,
@@ -152,6 +166,7 @@ impl Conversation {
         if self.drain_outputs() == Next::End {
             return Next::End;
         }
+        self.offer_unknown_again().await;
         self.feed_link();
         let deadline = self.next_deadline();
         // First, because a busy link would never let the last branch below be looked at.
@@ -211,24 +226,56 @@ impl Conversation {
         Next::GoOn
     }
 
-    async fn offer(&mut self, collected: Collected) -> Result<u64, String> {
-        let manifest =
-            Manifest::new(collected.entries).map_err(|error| format!("these files cannot be offered: {error}"))?;
-        let transfer = TransferId(rand::random());
-        let known = Known::new(self.context.next_number(), &manifest);
-        let (number, label, summary) = (known.number, label(&manifest), manifest.summary().clone());
+    /// Offers files, or carries on where the same files to the same device were broken off.
+    async fn offer(&mut self, collected: Collected) -> Result<TransferNumber, String> {
+        let entries = collected.entries.clone();
+        let manifest = Manifest::new(entries).map_err(|error| format!("these files cannot be offered: {error}"))?;
+        let number = self.context.next_number();
+        let mut known = Known::new(number, Direction::Sending, &manifest);
+        let directory = self.context.sent_records.as_deref();
+        known.record = directory.map(|directory| sent_record::path(directory, &self.met.session.peer_key(), &manifest));
+        let broken_off = known.record.as_deref().and_then(|path| sent_record::read(path, SystemTime::now()));
+        if let Some(SentRecord { transfer, wanted }) = broken_off
+            && self.exchange.restore_outgoing(Instant::now(), transfer, manifest.clone(), &wanted).is_ok()
+        {
+            self.disk.add_source(transfer, SourceFiles::new(collected.files.clone())).await;
+            known.accepted = true;
+            known.again = Some(collected);
+            self.know(transfer, known);
+            return Ok(number);
+        }
+        self.offer_anew(collected, manifest, known).await
+    }
+
+    async fn offer_anew(
+        &mut self,
+        collected: Collected,
+        manifest: Manifest,
+        known: Known,
+    ) -> Result<TransferNumber, String> {
+        let (transfer, number) = (TransferId(rand::random()), known.number);
         self.disk.add_source(transfer, SourceFiles::new(collected.files)).await;
         self.exchange.offer(Instant::now(), transfer, manifest).map_err(|error| error.to_string())?;
-        self.transfers.insert(transfer, known);
-        self.context.tell(Event::Offered {
-            transfer: number,
-            direction: Direction::Sending,
-            who: self.who.clone(),
-            label,
-            files: u64::from(summary.files),
-            total_bytes: summary.total_bytes,
-        });
+        self.know(transfer, known);
         Ok(number)
+    }
+
+    fn know(&mut self, transfer: TransferId, mut known: Known) {
+        if let Some(event) = known.announcement(&self.who) {
+            self.context.tell(event);
+        }
+        self.transfers.insert(transfer, known);
+    }
+
+    /// Offers anew what the other side no longer knows.
+    async fn offer_unknown_again(&mut self) {
+        while let Some((collected, known)) = self.unknown.pop() {
+            let number = known.number;
+            let Ok(manifest) = Manifest::new(collected.entries.clone()) else { continue };
+            if let Err(message) = self.offer_anew(collected, manifest, known).await {
+                self.context.tell(Event::Finished { transfer: number, outcome: Outcome::Failed { message } });
+            }
+        }
     }
 
     /// The device was met again: what was under way carries on over a new link.
@@ -283,9 +330,6 @@ impl Conversation {
             Some(MailboxEvent::Gone) => debug!("the mailbox is gone"),
             None => {
                 self.mailbox_open = false;
-                if self.link.is_none() {
-                    return Next::End;
-                }
             }
         }
         Next::GoOn
@@ -349,7 +393,14 @@ impl Conversation {
     }
 
     fn patience(&self) -> Duration {
-        if self.transfers.values().any(|known| known.accepted) { PATIENCE_BUSY } else { PATIENCE_IDLE }
+        if !self.mailbox_open {
+            return PATIENCE_UNREACHABLE;
+        }
+        if self.transfers.values().any(|known| known.accepted && known.announced) {
+            PATIENCE_BUSY
+        } else {
+            PATIENCE_IDLE
+        }
     }
 
     async fn handle_timeout(&mut self) -> Next {
@@ -360,6 +411,7 @@ impl Conversation {
         if self.progress_at.is_some_and(|at| at <= now) {
             self.tell_progress(now);
         }
+        // Without mailbox and link there is no way back: the same files sent again carry on.
         if self.lost_at.is_some_and(|at| at + self.patience() <= now) {
             return Next::End;
         }
@@ -377,6 +429,14 @@ impl Conversation {
                 continue;
             }
             known.done_bytes = progress.verified_bytes;
+            if progress.bytes_per_second > 0
+                && let Some(event) = known.announcement(&self.who)
+            {
+                self.context.tell(event);
+            }
+            if !known.announced {
+                continue;
+            }
             self.context.tell(Event::Progress {
                 transfer: known.number,
                 done_bytes: progress.verified_bytes,
@@ -391,7 +451,26 @@ impl Conversation {
 
     // --- the end ---
 
+    /// Lets the last words reach the other side, such as that everything was received.
+    async fn flush(&mut self) {
+        let flushed = async {
+            loop {
+                self.feed_link();
+                match self.link.as_ref().filter(|link| link.phase == Phase::Bound) {
+                    Some(link) if self.control_blocked || !link.is_flushed().await => {
+                        tokio::time::sleep(FLUSH_LOOK).await;
+                    }
+                    Some(_) | None => return,
+                }
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+            debug!("the last messages may not have arrived");
+        }
+    }
+
     async fn end(mut self) {
+        self.flush().await;
         self.say(&PeerMessage::Bye);
         if let Some(link) = self.link.take() {
             link.finish().await;
@@ -399,13 +478,27 @@ impl Conversation {
         self.decisions.abort_all();
         let open: Vec<TransferId> = self.transfers.keys().copied().collect();
         for transfer in open {
-            let kept_bytes = self.transfers.get(&transfer).map_or(0, |known| known.done_bytes);
-            self.finish(transfer, Outcome::Interrupted { kept_bytes });
+            let Some(known) = self.transfers.get(&transfer) else { continue };
+            // Complete here, though the sender did not live to say that it knows.
+            let is_complete = self
+                .exchange
+                .progress(Instant::now(), transfer)
+                .is_some_and(|progress| progress.done.saturating_add(progress.failed) >= progress.entries);
+            let outcome =
+                if is_complete { known.outcome() } else { Outcome::Interrupted { kept_bytes: known.done_bytes } };
+            self.finish(transfer, outcome);
         }
         for (_, reply) in self.texts.drain(..) {
             let _ = reply.send(Err("the other device left before the text was delivered".to_owned()));
         }
         self.context.tell(Event::Left { who: self.who.clone() });
+        // Whoever meets the device next finds its unfinished files unlocked.
+        drop(self.disk);
+        let mut answers = self.disk_answers;
+        let working = async { while answers.recv().await.is_some() {} };
+        if tokio::time::timeout(DISK_TIMEOUT, working).await.is_err() {
+            debug!("the disk did not finish in time");
+        }
         // Lets the goodbye leave before the mailbox is left.
         drop(self.unsent);
     }

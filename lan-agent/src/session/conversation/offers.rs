@@ -9,7 +9,8 @@ use tracing::warn;
 
 use super::super::disk::Answer as DiskAnswer;
 use super::super::link::{Outgoing, Phase};
-use super::super::transfers::{Known, cancelled, declined, failure, label};
+use super::super::sent_record::{self, SentRecord};
+use super::super::transfers::{Known, cancelled, declined, failure};
 use super::{Conversation, Next, REPAIR_EVERY};
 use crate::agent::event::{Direction, Event, Outcome};
 use crate::agent::question::{Answer, OfferedFile, Question};
@@ -60,14 +61,14 @@ impl Conversation {
         self.control_blocked = loop {
             let Ok(permit) = link.control.try_reserve() else { break true };
             match self.exchange.poll_control(now) {
-                Some(text) => permit.send(Outgoing::Text(text)),
+                Some(text) => link.hand_over(permit, Outgoing::Text(text)),
                 None => break false,
             }
         };
         self.data_blocked = loop {
             let Ok(permit) = link.data.try_reserve() else { break true };
             match self.exchange.poll_data(now) {
-                Some(frame) => permit.send(Bytes::from(frame)),
+                Some(frame) => link.hand_over(permit, Bytes::from(frame)),
                 None => break false,
             }
         };
@@ -81,8 +82,12 @@ impl Conversation {
                 self.context.tell(Event::Warning { message });
             }
             ExchangeEvent::Accepted { transfer } => {
+                let wanted = self.exchange.accepted(transfer).unwrap_or_default();
                 if let Some(known) = self.transfers.get_mut(&transfer) {
                     known.accepted = true;
+                    if let Some(path) = &known.record {
+                        sent_record::keep(path, &SentRecord { transfer, wanted });
+                    }
                     self.context.tell(Event::Accepted { transfer: known.number });
                 }
             }
@@ -100,7 +105,10 @@ impl Conversation {
                 }
             }
             ExchangeEvent::FileDone { transfer, file } => {
-                if let Some(known) = self.transfers.get(&transfer) {
+                if let Some(known) = self.transfers.get_mut(&transfer) {
+                    if let Some(event) = known.announcement(&self.who) {
+                        self.context.tell(event);
+                    }
                     self.context.tell(Event::File { transfer: known.number, name: known.name(file) });
                 }
             }
@@ -115,6 +123,16 @@ impl Conversation {
             ExchangeEvent::Finished { transfer } => {
                 if let Some(outcome) = self.transfers.get(&transfer).map(Known::outcome) {
                     self.finish(transfer, outcome);
+                }
+            }
+            ExchangeEvent::Cancelled { transfer, reason: CancelReason::UnknownTransfer, .. }
+                if self.transfers.get(&transfer).is_some_and(|known| known.again.is_some()) =>
+            {
+                if let Some(mut known) = self.transfers.remove(&transfer)
+                    && let Some(collected) = known.again.take()
+                {
+                    known.accepted = false;
+                    self.unknown.push((collected, known));
                 }
             }
             ExchangeEvent::Cancelled { transfer, reason, by } => {
@@ -134,8 +152,13 @@ impl Conversation {
                     let _ = reply.send(Ok(()));
                 }
             }
-            ExchangeEvent::Silent => self.repair_at = Some(Instant::now() + REPAIR_EVERY),
+            ExchangeEvent::Silent => {
+                self.repair_at = Some(Instant::now() + REPAIR_EVERY);
+                // Should the device come anew meanwhile, it takes this conversation over.
+                self.signs.linked.send_replace(false);
+            }
             ExchangeEvent::Heard => {
+                self.signs.linked.send_replace(true);
                 self.repair_at = None;
                 self.repairs = 0;
             }
@@ -161,19 +184,11 @@ impl Conversation {
     pub(super) fn handle_offer(&mut self, transfer: TransferId) {
         let Some(manifest) = self.exchange.manifest(transfer) else { return };
         let summary = manifest.summary().clone();
-        let known = Known::new(self.context.next_number(), manifest);
-        self.context.tell(Event::Offered {
-            transfer: known.number,
-            direction: Direction::Receiving,
-            who: self.who.clone(),
-            label: label(manifest),
-            files: u64::from(summary.files),
-            total_bytes: summary.total_bytes,
-        });
+        let known = Known::new(self.context.next_number(), Direction::Receiving, manifest);
         let first = manifest.entries().iter().take(SHOWN_FILES);
         let first = first.map(|entry| OfferedFile { path: entry.path().to_owned(), size_bytes: entry.size_bytes() });
         let first: Vec<_> = first.collect();
-        self.transfers.insert(transfer, known);
+        self.know(transfer, known);
 
         let Some(folder) = self.context.folder.clone() else {
             return self.decline(transfer, DeclineReason::Declined, "this run only sends".to_owned());
@@ -251,6 +266,11 @@ impl Conversation {
         let Some(known) = self.transfers.remove(&transfer) else { return };
         if let Some(asking) = known.asking {
             asking.abort();
+        }
+        if let Some(path) = &known.record
+            && !matches!(outcome, Outcome::Interrupted { .. })
+        {
+            sent_record::remove(path);
         }
         self.context.tell(Event::Finished { transfer: known.number, outcome });
     }
