@@ -2,6 +2,7 @@
 //!
 //! Each prints what it runs and how long it took. A failure prints the one command that repeats it.
 
+mod bench;
 mod bindings;
 mod cores;
 mod counts;
@@ -24,6 +25,8 @@ cargo xtask test            install what is missing, then every check and every 
 cargo xtask check           formatting, lints, docs, licences, bindings, types, unit tests of the page
 cargo xtask bindings        write the TypeScript types of the wire messages again
 cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (ARGS go to Playwright)
+cargo xtask browser --large the ones that move gigabytes
+cargo xtask bench turn      what relaying costs, next to coturn
 cargo xtask dist            both programs in release form under target/dist
 ";
 
@@ -47,12 +50,20 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "check" => test::check(),
         "bindings" => bindings::write(),
         "browser" => test::browser(rest).map(|_| ()),
+        "bench" => bench(rest),
         "dist" => dist(),
         "" | "help" | "-h" | "--help" => {
             step::say(HELP.trim_end());
             Ok(())
         }
         other => bail!("no such command. There are:\n{HELP}\n(asked for {other:?})"),
+    }
+}
+
+fn bench(args: &[String]) -> Result<()> {
+    match args {
+        [what] if what == "turn" => bench::turn(),
+        _ => bail!("there is one benchmark: cargo xtask bench turn"),
     }
 }
 

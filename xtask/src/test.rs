@@ -49,8 +49,11 @@ pub(crate) fn browser(args: &[String]) -> Result<Counts> {
     let packages = ["--package", "lanyard", "--package", "lanyard-relay", "--package", "lanyard-tests"];
     Step::new("build the programs", "cargo", &["build", "--locked"]).args(&packages).run()?;
     let target = crate::target_dir().display().to_string();
-    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
-        .args(args)
+    // Transfers of gigabytes take minutes: `cargo xtask browser --large` runs those, and only those.
+    let (large, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--large");
+    let which = if large.is_empty() { "--grep-invert" } else { "--grep" };
+    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test", which, "@large"])
+        .args(&args)
         .within("tests/browser")
         .env("LANYARD_BIN_DIR", &format!("{target}/debug"))
         .run_and_read()?;
