@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn credit_comes_back_only_for_bytes_that_were_let_go() {
+    fn tr_31_credit_comes_back_only_for_bytes_that_were_let_go() {
         let now = Instant::now();
         let mut grant = Grant::new(8 * MIB);
         assert_eq!(limit(grant.poll(now)), Some(8 * MIB));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn little_credit_is_told_after_a_tenth_of_a_second() {
+    fn tr_32_little_credit_is_told_after_a_tenth_of_a_second() {
         let now = Instant::now();
         let mut grant = Grant::new(8 * MIB);
         grant.poll(now);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_held_over_a_lost_link_still_count() {
+    fn tr_33_bytes_held_over_a_lost_link_still_count() {
         let now = Instant::now();
         let mut grant = Grant::new(8 * MIB);
         grant.poll(now);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_was_allowed_is_noticed() {
+    fn tr_30_more_than_was_allowed_is_noticed() {
         let now = Instant::now();
         let mut grant = Grant::new(2 * MIB);
         assert!(!Grant::new(2 * MIB).receive(now, 1), "nothing is allowed before the first credit");

@@ -200,6 +200,10 @@ impl Outgoing {
             let summary = self.manifest.summary().clone();
             out.say(ControlMessage::Offer { transfer: self.id, number, summary });
         }
+        self.say_paused(out);
+    }
+
+    fn say_paused(&self, out: &mut Outbox) {
         if let Some(reason) = self.paused_by_us {
             out.say(ControlMessage::Pause { transfer: self.id, reason });
         }
@@ -239,6 +243,8 @@ impl Outgoing {
             self.want(&wanted);
             self.stage = Stage::Asking;
             out.tell(Event::Accepted { transfer: self.id });
+            // Said while it was only offered, it was not for the receiver.
+            self.say_paused(out);
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_64_mib_and_a_hundredth_of_the_rest_are_read_back() {
+    fn tr_64_newest_64_mib_and_a_hundredth_of_the_rest_are_read_back() {
         let mut number = 0;
         let mut count = || {
             number += 1;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_piece_has_everything_read_back() {
+    fn tr_64_one_wrong_piece_has_everything_read_back() {
         let mut recheck = Recheck::choose(pieces(200), &mut || 1);
         assert_eq!(read_all(&mut recheck, |piece| piece == 150).len(), 200);
     }

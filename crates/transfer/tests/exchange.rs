@@ -26,7 +26,7 @@ fn assert_arrived(pair: &Pair, entries: &[(ManifestEntry, Vec<u8>)]) {
 }
 
 #[test]
-fn files_and_folders_arrive_as_they_were() {
+fn tr_22_files_and_folders_arrive_as_they_were() {
     let mut pair = Pair::connected(1);
     let mut entries = files(&[0, 1, 65_536, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]);
     entries.push((folder("empty/deep"), Vec::new()));
@@ -37,7 +37,7 @@ fn files_and_folders_arrive_as_they_were() {
 }
 
 #[test]
-fn nothing_is_written_before_accept() {
+fn tr_12_nothing_is_written_before_accept() {
     let mut pair = Pair::connected(2);
     pair.b.accepts = false;
     pair.offer(id(1), files(&[10, 2 * MIB]));
@@ -48,7 +48,7 @@ fn nothing_is_written_before_accept() {
 }
 
 #[test]
-fn declined_offer_leaves_nothing() {
+fn tr_12_declined_offer_leaves_nothing() {
     let mut pair = Pair::connected(3);
     pair.b.accepts = false;
     pair.offer(id(1), files(&[10]));
@@ -60,7 +60,7 @@ fn declined_offer_leaves_nothing() {
 }
 
 #[test]
-fn only_the_chosen_files_travel() {
+fn tr_13_only_the_chosen_files_travel() {
     let mut pair = Pair::connected(4);
     pair.b.accepts = false;
     let entries = files(&[100, 200, 300, 400]);
@@ -91,7 +91,7 @@ fn transfers_go_both_ways_and_side_by_side() {
 }
 
 #[test]
-fn ten_thousand_small_files_need_few_messages() {
+fn tr_22_ten_thousand_small_files_need_few_messages() {
     let mut pair = Pair::connected(6);
     let entries: Vec<_> = (0..10_000)
         .map(|seed| {
@@ -113,7 +113,7 @@ fn ten_thousand_small_files_need_few_messages() {
 }
 
 #[test]
-fn credit_bounds_what_a_slow_disk_holds_in_memory() {
+fn tr_31_credit_bounds_what_a_slow_disk_holds_in_memory() {
     let config = Config { window_bytes: 4 * MIB as u64, ..Config::default() };
     let mut pair = Pair::with(7, config);
     pair.link_up();
@@ -123,7 +123,7 @@ fn credit_bounds_what_a_slow_disk_holds_in_memory() {
 }
 
 #[test]
-fn sender_stops_at_the_window_while_nothing_is_written() {
+fn tr_30_sender_stops_at_the_window_while_nothing_is_written() {
     let mut pair = Pair::connected(8);
     pair.b.disk.is_stuck = true;
     pair.offer(id(1), files(&[64 * MIB]));
@@ -139,7 +139,7 @@ fn sender_stops_at_the_window_while_nothing_is_written() {
 }
 
 #[test]
-fn texts_arrive_once_and_in_order_over_broken_links() {
+fn tr_75_texts_arrive_once_and_in_order_over_broken_links() {
     let mut pair = Pair::connected(9);
     for number in 0..20_u64 {
         pair.a.exchange.send_text(number, format!("text {number}")).unwrap();
@@ -156,7 +156,7 @@ fn texts_arrive_once_and_in_order_over_broken_links() {
 }
 
 #[test]
-fn link_lost_at_any_moment_costs_at_most_a_window() {
+fn tr_50_link_lost_at_any_moment_costs_at_most_a_window() {
     for seed in 0..20 {
         let mut pair = Pair::connected(100 + seed);
         let entries = files(&[6 * MIB + 5, 1000, 0, 2 * MIB]);
@@ -176,7 +176,7 @@ fn link_lost_at_any_moment_costs_at_most_a_window() {
 }
 
 #[test]
-fn pieces_that_the_receiver_holds_do_not_hold_up_the_next_link() {
+fn tr_51_pieces_that_the_receiver_holds_do_not_hold_up_the_next_link() {
     let config = Config { read_ahead_reads: 2, ..Config::default() };
     let mut pair = Pair::with(30, config);
     pair.link_up();
@@ -193,7 +193,7 @@ fn pieces_that_the_receiver_holds_do_not_hold_up_the_next_link() {
 }
 
 #[test]
-fn receiver_carries_on_from_its_journal() {
+fn tr_61_receiver_carries_on_from_its_journal() {
     for seed in 0..20 {
         let mut pair = Pair::connected(200 + seed);
         let entries = files(&[12 * MIB + 5, 1000, 0, 2 * MIB, 77]);
@@ -212,7 +212,7 @@ fn receiver_carries_on_from_its_journal() {
 }
 
 #[test]
-fn sender_reads_again_what_is_claimed_after_its_restart_and_sends_only_the_rest() {
+fn tr_51_sender_reads_again_what_is_claimed_after_its_restart_and_sends_only_the_rest() {
     let mut pair = Pair::connected(10);
     let entries = files(&[16 * MIB]);
     pair.offer(id(1), entries.clone());
@@ -227,7 +227,7 @@ fn sender_reads_again_what_is_claimed_after_its_restart_and_sends_only_the_rest(
 }
 
 #[test]
-fn file_changed_between_links_is_sent_as_it_is_now_and_told() {
+fn tr_52_file_changed_between_links_is_sent_as_it_is_now_and_told() {
     let mut pair = Pair::connected(11);
     let mut entries = files(&[4 * MIB]);
     pair.offer(id(1), entries.clone());
@@ -244,7 +244,7 @@ fn file_changed_between_links_is_sent_as_it_is_now_and_told() {
 }
 
 #[test]
-fn file_with_other_content_under_the_same_time_is_never_mixed() {
+fn tr_52_file_with_other_content_under_the_same_time_is_never_mixed() {
     let mut pair = Pair::connected(12);
     let mut entries = files(&[4 * MIB]);
     pair.offer(id(1), entries.clone());
@@ -259,7 +259,7 @@ fn file_with_other_content_under_the_same_time_is_never_mixed() {
 }
 
 #[test]
-fn file_changed_while_it_is_sent_fails_alone() {
+fn tr_53_file_changed_while_it_is_sent_fails_alone() {
     let mut pair = Pair::connected(13);
     let entries = files(&[16 * MIB, 500]);
     pair.offer(id(1), entries.clone());
@@ -272,7 +272,7 @@ fn file_changed_while_it_is_sent_fails_alone() {
 }
 
 #[test]
-fn file_that_cannot_be_read_fails_alone() {
+fn tr_53_file_that_cannot_be_read_fails_alone() {
     let mut pair = Pair::connected(14);
     let entries = files(&[500, 2 * MIB, 500]);
     pair.offer(id(1), entries.clone());
@@ -283,7 +283,7 @@ fn file_that_cannot_be_read_fails_alone() {
 }
 
 #[test]
-fn file_may_grow_only_so_far_after_it_was_accepted() {
+fn tr_52_file_may_grow_only_so_far_after_it_was_accepted() {
     let config = Config { growth_bytes: MIB as u64, ..Config::default() };
     let mut pair = Pair::with(15, config);
     pair.link_up();
@@ -295,7 +295,7 @@ fn file_may_grow_only_so_far_after_it_was_accepted() {
 }
 
 #[test]
-fn full_disk_pauses_and_goes_on_when_there_is_room() {
+fn tr_55_full_disk_pauses_and_goes_on_when_there_is_room() {
     let mut pair = Pair::connected(16);
     let entries = files(&[6 * MIB, 2000, 3000]);
     pair.offer(id(1), entries.clone());
@@ -312,7 +312,7 @@ fn full_disk_pauses_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn file_that_cannot_be_written_fails_and_the_transfer_ends() {
+fn tr_54_file_that_cannot_be_written_fails_and_the_transfer_ends() {
     let mut pair = Pair::connected(17);
     pair.offer(id(1), files(&[3 * MIB]));
     pair.b.disk.write_error = Some(WriteError::Failed);
@@ -322,7 +322,7 @@ fn file_that_cannot_be_written_fails_and_the_transfer_ends() {
 }
 
 #[test]
-fn cancel_from_either_side_leaves_no_part() {
+fn tr_54_cancel_from_either_side_leaves_no_part() {
     for side in [Side::A, Side::B] {
         for steps in [0, 5, 20, 60, 150] {
             let mut pair = Pair::connected(18);
@@ -346,7 +346,7 @@ fn cancel_from_either_side_leaves_no_part() {
 }
 
 #[test]
-fn cancel_without_a_link_is_told_on_the_next() {
+fn tr_54_cancel_without_a_link_is_told_on_the_next() {
     for side in [Side::A, Side::B] {
         let mut pair = Pair::connected(19);
         pair.offer(id(1), files(&[16 * MIB]));
@@ -361,7 +361,7 @@ fn cancel_without_a_link_is_told_on_the_next() {
 }
 
 #[test]
-fn cancelled_file_does_not_hold_up_the_others() {
+fn tr_54_cancelled_file_does_not_hold_up_the_others() {
     for side in [Side::A, Side::B] {
         let mut pair = Pair::connected(20);
         let entries = files(&[16 * MIB, 2 * MIB]);
@@ -375,7 +375,7 @@ fn cancelled_file_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn pause_stops_the_data_and_unpause_starts_it() {
+fn tr_55_pause_stops_the_data_and_unpause_starts_it() {
     for side in [Side::A, Side::B] {
         let mut pair = Pair::connected(21);
         let entries = files(&[24 * MIB]);
@@ -398,7 +398,20 @@ fn pause_stops_the_data_and_unpause_starts_it() {
 }
 
 #[test]
-fn offer_of_a_hundred_thousand_entries_is_told_in_parts() {
+fn tr_55_offer_that_was_paused_before_it_was_accepted_is_shown_as_paused() {
+    let mut pair = Pair::connected(31);
+    pair.offer(id(1), files(&[1000]));
+    pair.a.exchange.pause(id(1)).unwrap();
+    let paused = Event::Paused { transfer: id(1), reason: PauseReason::ByPerson, by: Party::Them };
+    pair.run_until(|pair| pair.b.saw(&paused));
+    pair.run_until_quiet();
+    assert_eq!(pair.a.data_sent, 0);
+    pair.a.exchange.unpause(pair.now, id(1)).unwrap();
+    pair.run_until_finished(id(1));
+}
+
+#[test]
+fn tr_10_offer_of_a_hundred_thousand_entries_is_told_in_parts() {
     let mut pair = Pair::connected(22);
     let entries: Vec<_> = (0..100_000).map(|n| (file(&format!("{}/{n}", n % 100), b""), Vec::new())).collect();
     pair.b.accepts = false;
@@ -412,7 +425,7 @@ fn offer_of_a_hundred_thousand_entries_is_told_in_parts() {
 }
 
 #[test]
-fn sizes_up_to_two_to_the_53_can_be_offered() {
+fn tr_2_sizes_up_to_two_to_the_53_can_be_offered() {
     let mut pair = Pair::connected(23);
     let huge = ManifestEntry::File { path: "huge".to_owned(), size_bytes: (1 << 53) - 1, modified_ms: None };
     pair.b.accepts = false;
@@ -422,7 +435,7 @@ fn sizes_up_to_two_to_the_53_can_be_offered() {
 }
 
 #[test]
-fn more_offers_than_may_wait_are_declined_as_busy() {
+fn tr_5_more_offers_than_may_wait_are_declined_as_busy() {
     let config = Config { transfers: 8, ..Config::default() };
     let mut pair = Pair::with(24, config);
     pair.b.exchange = Exchange::new(Config { transfers: 2, ..Config::default() }, 1);
@@ -436,7 +449,7 @@ fn more_offers_than_may_wait_are_declined_as_busy() {
 }
 
 #[test]
-fn accept_given_without_a_link_is_told_on_the_next() {
+fn tr_14_accept_given_without_a_link_is_told_on_the_next() {
     let mut pair = Pair::connected(25);
     pair.b.accepts = false;
     let entries = files(&[1000]);
@@ -451,7 +464,7 @@ fn accept_given_without_a_link_is_told_on_the_next() {
 }
 
 #[test]
-fn silence_is_noticed_after_two_seconds_and_ends_with_a_word() {
+fn tr_70_silence_is_noticed_after_two_seconds_and_ends_with_a_word() {
     let mut pair = Pair::connected(26);
     pair.run_until_quiet();
     let start = pair.now;
@@ -470,7 +483,7 @@ fn silence_is_noticed_after_two_seconds_and_ends_with_a_word() {
 }
 
 #[test]
-fn progress_tells_verified_and_durable_bytes_at_both_ends() {
+fn tr_80_progress_tells_verified_and_durable_bytes_at_both_ends() {
     let mut pair = Pair::connected(27);
     pair.offer(id(1), files(&[24 * MIB, 0]));
     pair.run_until(|pair| pair.b.disk.bytes_written >= 20 * MIB as u64);
@@ -483,7 +496,7 @@ fn progress_tells_verified_and_durable_bytes_at_both_ends() {
 }
 
 #[test]
-fn closed_exchange_says_why_and_does_nothing_more() {
+fn tr_6_closed_exchange_says_why_and_does_nothing_more() {
     let mut pair = Pair::connected(28);
     pair.run_until_quiet();
     pair.a.exchange.handle_control(pair.now, "nonsense");

@@ -110,7 +110,7 @@ fn piece_end(offset: u64, hash: [u8; 32]) -> Frame<'static> {
 }
 
 #[test]
-fn a_gigabyte_before_accept_writes_nothing_and_closes() {
+fn tr_12_a_gigabyte_before_accept_writes_nothing_and_closes() {
     for mut victim in [Victim::offered(1 << 30), {
         let mut listing = Victim::new();
         listing.hears(&offer(ID, 1, 1 << 30));
@@ -128,7 +128,7 @@ fn a_gigabyte_before_accept_writes_nothing_and_closes() {
 }
 
 #[test]
-fn two_offers_with_one_id_close() {
+fn tr_4_two_offers_with_one_id_close() {
     let mut victim = Victim::offered(10);
     victim.hears(&offer(ID, 2, 10));
     assert_eq!(victim.writes(), 0);
@@ -136,14 +136,14 @@ fn two_offers_with_one_id_close() {
 }
 
 #[test]
-fn offer_after_accept_closes() {
+fn tr_4_offer_after_accept_closes() {
     let mut victim = Victim::accepting(10);
     victim.hears(&offer(ID, 2, 10));
     victim.assert_closed(ViolationCode::DuplicateOffer);
 }
 
 #[test]
-fn offer_that_differs_on_the_next_link_closes() {
+fn tr_14_offer_that_differs_on_the_next_link_closes() {
     let mut victim = Victim::accepting(10);
     victim.exchange.link_lost(victim.now);
     victim.exchange.link_up(victim.now, 65_536);
@@ -154,14 +154,14 @@ fn offer_that_differs_on_the_next_link_closes() {
 }
 
 #[test]
-fn number_used_twice_closes() {
+fn tr_4_number_used_twice_closes() {
     let mut victim = Victim::offered(10);
     victim.hears(&offer("AgICAgICAgICAgICAgICAg", 1, 10));
     victim.assert_closed(ViolationCode::DuplicateOffer);
 }
 
 #[test]
-fn answers_about_an_unknown_transfer_close() {
+fn tr_4_answers_about_an_unknown_transfer_close() {
     for answer in [
         r#"{"type":"accept","transfer":"ID","wanted":[{"first":0,"count":1}],"last":true}"#,
         r#"{"type":"decline","transfer":"ID","reason":"declined"}"#,
@@ -180,14 +180,14 @@ fn answers_about_an_unknown_transfer_close() {
 }
 
 #[test]
-fn data_of_an_unknown_number_closes() {
+fn tr_4_data_of_an_unknown_number_closes() {
     let mut victim = Victim::new();
     victim.receives(&[chunk(0, b"x")]);
     victim.assert_closed(ViolationCode::UnknownTransfer);
 }
 
 #[test]
-fn accept_of_entries_that_were_not_offered_closes() {
+fn tr_13_accept_of_entries_that_were_not_offered_closes() {
     let manifest = |path: &str| lanyard_protocol::control::ManifestEntry::Folder { path: path.to_owned() };
     for wanted in [
         r#"[{"first":0,"count":2}]"#,
@@ -207,7 +207,7 @@ fn accept_of_entries_that_were_not_offered_closes() {
 }
 
 #[test]
-fn bytes_at_or_past_the_size_close() {
+fn tr_24_bytes_at_or_past_the_size_close() {
     for (offset, bytes) in [(10, &b"x"[..]), (9, b"xy"), ((1 << 53) - 2, b"x"), (MIB as u64, b"x")] {
         let mut victim = Victim::accepting(10);
         victim.receives(&[chunk(offset, bytes)]);
@@ -216,14 +216,14 @@ fn bytes_at_or_past_the_size_close() {
 }
 
 #[test]
-fn entry_that_was_not_offered_or_accepted_closes() {
+fn tr_12_entry_that_was_not_offered_or_accepted_closes() {
     let mut victim = Victim::accepting(10);
     victim.receives(&[Frame { number: 1, file: 1, offset: 0, body: Body::Chunk(b"x") }]);
     victim.assert_closed(ViolationCode::UnknownFile);
 }
 
 #[test]
-fn same_bytes_again_do_no_harm_and_other_bytes_close() {
+fn tr_25_same_bytes_again_do_no_harm_and_other_bytes_close() {
     let mut victim = Victim::accepting(10);
     victim.receives(&[chunk(0, b"hello")]);
     victim.receives(&[chunk(0, b"hello")]);
@@ -235,7 +235,7 @@ fn same_bytes_again_do_no_harm_and_other_bytes_close() {
 }
 
 #[test]
-fn bytes_that_leave_a_gap_close() {
+fn tr_24_bytes_that_leave_a_gap_close() {
     let size = 3 * MIB as u64;
     for frames in [
         &[chunk(5, b"x")][..],
@@ -251,7 +251,7 @@ fn bytes_that_leave_a_gap_close() {
 }
 
 #[test]
-fn more_than_the_credit_closes() {
+fn tr_30_more_than_the_credit_closes() {
     let mut victim = Victim::accepting(1 << 30);
     let bytes = vec![7; MIB];
     for piece in 0..16_u64 {
@@ -264,7 +264,7 @@ fn more_than_the_credit_closes() {
 }
 
 #[test]
-fn damaged_piece_is_asked_for_again_and_not_for_ever() {
+fn tr_23_damaged_piece_is_asked_for_again_and_not_for_ever() {
     let mut victim = Victim::accepting(5);
     for _ in 0..2 {
         victim.receives(&[chunk(0, b"hello"), piece_end(0, [9; 32])]);
@@ -279,7 +279,7 @@ fn damaged_piece_is_asked_for_again_and_not_for_ever() {
 }
 
 #[test]
-fn file_whose_root_is_wrong_is_never_placed() {
+fn tr_23_file_whose_root_is_wrong_is_never_placed() {
     let mut victim = Victim::accepting(5);
     let root = Frame { number: 1, file: 0, offset: 5, body: Body::FileEnd { root: [3; 32] } };
     victim.receives(&[chunk(0, b"hello"), piece_end(0, piece_hash(b"hello")), root]);
@@ -291,7 +291,7 @@ fn file_whose_root_is_wrong_is_never_placed() {
 }
 
 #[test]
-fn frames_and_messages_that_cannot_be_read_close() {
+fn tr_3_frames_and_messages_that_cannot_be_read_close() {
     let mut victim = Victim::accepting(5);
     victim.exchange.handle_data(victim.now, &[9; 100]);
     victim.drain();
@@ -308,7 +308,7 @@ fn frames_and_messages_that_cannot_be_read_close() {
 }
 
 #[test]
-fn hostile_names_refuse_the_offer_and_keep_the_link() {
+fn tr_11_hostile_names_refuse_the_offer_and_keep_the_link() {
     let long = "x/".repeat(40);
     for path in ["../x", "/etc/passwd", "a\\..\\..\\b", "C:\\x", "a\0b", "a//b", "", ".", "a/\u{1b}[2J", &long] {
         let mut victim = Victim::new();
@@ -325,7 +325,7 @@ fn hostile_names_refuse_the_offer_and_keep_the_link() {
 }
 
 #[test]
-fn manifest_that_is_not_the_announced_one_closes() {
+fn tr_10_manifest_that_is_not_the_announced_one_closes() {
     for (total, parts) in [(2, 1), (1, 0)] {
         let mut victim = Victim::new();
         victim.hears(&offer(ID, 1, total));
@@ -337,7 +337,7 @@ fn manifest_that_is_not_the_announced_one_closes() {
 }
 
 #[test]
-fn shrinking_credit_closes() {
+fn tr_30_shrinking_credit_closes() {
     let mut victim = Victim::new();
     victim.hears(r#"{"type":"credit","limit_bytes":100}"#);
     victim.hears(r#"{"type":"credit","limit_bytes":99}"#);
@@ -345,14 +345,14 @@ fn shrinking_credit_closes() {
 }
 
 #[test]
-fn finished_while_files_are_missing_closes() {
+fn tr_26_finished_while_files_are_missing_closes() {
     let mut victim = Victim::accepting(10);
     victim.hears(&format!(r#"{{"type":"finished","transfer":"{ID}"}}"#));
     victim.assert_closed(ViolationCode::OutOfTurn);
 }
 
 #[test]
-fn transfers_that_are_never_called_finished_are_forgotten_in_the_end() {
+fn tr_26_transfers_that_are_never_called_finished_are_forgotten_in_the_end() {
     use lanyard_protocol::control::{Span, TransferId};
 
     let mut victim = Victim::new();
@@ -372,7 +372,7 @@ fn transfers_that_are_never_called_finished_are_forgotten_in_the_end() {
 }
 
 #[test]
-fn flood_of_texts_that_nobody_reads_the_answers_of_closes() {
+fn tr_7_flood_of_texts_that_nobody_reads_the_answers_of_closes() {
     let mut victim = Victim::new();
     for id in 0..5000 {
         victim.exchange.handle_control(victim.now, &format!(r#"{{"type":"text","id":{id},"text":"x"}}"#));
@@ -382,7 +382,7 @@ fn flood_of_texts_that_nobody_reads_the_answers_of_closes() {
 }
 
 #[test]
-fn flood_of_pings_is_answered_once() {
+fn tr_7_flood_of_pings_is_answered_once() {
     let mut victim = Victim::new();
     for nonce in 0..5000 {
         victim.exchange.handle_control(victim.now, &format!(r#"{{"type":"ping","nonce":{nonce}}}"#));
@@ -393,7 +393,7 @@ fn flood_of_pings_is_answered_once() {
 }
 
 #[test]
-fn late_messages_about_a_cancelled_transfer_are_ignored() {
+fn tr_4_late_messages_about_a_cancelled_transfer_are_ignored() {
     let mut victim = Victim::accepting(10);
     let id = lanyard_protocol::control::TransferId([1; 16]);
     victim.exchange.cancel(id, lanyard_protocol::control::CancelReason::ByPerson).unwrap();

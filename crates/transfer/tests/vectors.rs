@@ -45,7 +45,7 @@ fn names() -> Names {
 }
 
 #[test]
-fn names_are_made_safe_as_the_vectors_say() {
+fn tr_41_names_are_made_safe_as_the_vectors_say() {
     for Safe { offered, path } in names().safe {
         let made = SafePath::parse(&offered).unwrap_or_else(|error| panic!("{offered:?}: {error}"));
         assert_eq!(made.as_str(), path, "{offered:?}");
@@ -53,7 +53,7 @@ fn names_are_made_safe_as_the_vectors_say() {
 }
 
 #[test]
-fn names_are_refused_as_the_vectors_say() {
+fn tr_40_names_are_refused_as_the_vectors_say() {
     for Refused { offered, problem } in names().refused {
         let told = match SafePath::parse(&offered).expect_err(&offered) {
             PathError::Empty => "empty",
@@ -68,14 +68,14 @@ fn names_are_refused_as_the_vectors_say() {
 }
 
 #[test]
-fn texts_are_shown_as_the_vectors_say() {
+fn tr_44_texts_are_shown_as_the_vectors_say() {
     for Shown { text, shown } in names().shown {
         assert_eq!(display(&text), shown);
     }
 }
 
 #[test]
-fn manifests_are_taken_and_refused_as_the_vectors_say() {
+fn tr_43_manifests_are_taken_and_refused_as_the_vectors_say() {
     for entries in names().manifests {
         assert!(Manifest::new(entries.clone()).is_ok(), "{entries:?}");
     }
@@ -127,7 +127,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn pieces_and_files_are_hashed_as_the_vectors_say() {
+fn tr_21_pieces_and_files_are_hashed_as_the_vectors_say() {
     for HashValue { len, hash } in values().hashes {
         let bytes: Vec<_> = (0..len).map(|at| (at % 251) as u8).collect();
         assert_eq!(HEXLOWER.encode(&piece_hash(&bytes)), hash, "{len} bytes");
@@ -150,7 +150,7 @@ fn journal() -> Vec<u8> {
 }
 
 #[test]
-fn journal_is_read_up_to_where_it_was_torn() {
+fn tr_60_journal_is_read_up_to_where_it_was_torn() {
     let journal = journal();
     let whole = Kept::read(&journal).expect("it is whole");
     assert_eq!(whole.intact_bytes(), journal.len());
@@ -169,7 +169,7 @@ fn journal_is_read_up_to_where_it_was_torn() {
 }
 
 #[test]
-fn journal_with_a_flipped_bit_is_read_only_up_to_it() {
+fn tr_60_journal_with_a_flipped_bit_is_read_only_up_to_it() {
     let journal = journal();
     for at in 0..journal.len() {
         let mut damaged = journal.clone();

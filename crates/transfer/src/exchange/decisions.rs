@@ -37,7 +37,7 @@ pub enum TransferError {
 }
 
 impl Exchange {
-    /// Offers files. The entries stay readable under their index until [`Output::Forget`].
+    /// Offers files. The entries stay readable under their index until [`crate::Output::Forget`].
     ///
     /// # Errors
     /// The id is taken, or too many transfers are under way.
@@ -80,7 +80,7 @@ impl Exchange {
     }
 
     /// Carries on a transfer from its journal. Before [`Exchange::link_up`]. Part of what it vouches for is read back
-    /// first ([`Output::Read`]).
+    /// first ([`crate::Output::Read`]).
     ///
     /// # Errors
     /// There is one with this id already.

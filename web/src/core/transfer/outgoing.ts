@@ -156,7 +156,11 @@ export class Outgoing {
       this.#stage = { kind: 'offering', next: 0 };
       out.say({ type: 'offer', transfer, number, summary: this.manifest.summary });
     }
-    if (this.pausedByUs !== null) out.say({ type: 'pause', transfer, reason: this.pausedByUs });
+    this.#sayPaused(out);
+  }
+
+  #sayPaused(out: Outbox): void {
+    if (this.pausedByUs !== null) out.say({ type: 'pause', transfer: this.id, reason: this.pausedByUs });
   }
 
   handleLinkLost(): void {
@@ -183,6 +187,8 @@ export class Outgoing {
       this.#want(wanted);
       this.#stage = { kind: 'asking' };
       out.tell({ type: 'accepted', transfer: this.id });
+      // Said while it was only offered, it was not for the receiver.
+      this.#sayPaused(out);
     }
   }
 
