@@ -5,3 +5,4 @@
 pub mod avahi;
 pub mod lan;
 pub mod program;
+pub mod turn;

@@ -1,0 +1,5 @@
+//! TURN from outside: a client that does what it is told, and a load generator.
+
+pub mod client;
+pub mod load;
+pub mod process;

@@ -1,0 +1,380 @@
+//! TURN over real sockets with clients that are not ours: Debian's `turnutils_uclient`, in each of its modes, and the
+//! probes of an attacker who wants into the relay's network.
+//!
+//! One mode is left out: with `-R` the tool sends an Allocate with random bytes changed, the magic cookie among them,
+//! until it gets an answer. A server of RFC 8489 §6.3 drops such messages, so the tool never ends. What the mode tests,
+//! that mutilated messages do no harm, is proved by `mutilated_messages_get_no_answer_and_do_no_harm`.
+
+#![allow(clippy::unwrap_used, reason = "a failed test is what they are for")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use lanyard_tests::program::{Program, built};
+use lanyard_tests::turn::client::TurnClient;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const USER: &str = "alice";
+const PASSWORD: &str = "a password for tests";
+/// Of the tool: two RTP-like sessions of five messages.
+const MESSAGES: usize = 5;
+
+/// `lanyard-relay` on loopback with a user, and with a certificate of its own.
+struct Relay {
+    program: Program,
+    udp: SocketAddr,
+    https: SocketAddr,
+    http: SocketAddr,
+    dir: TempDir,
+}
+
+impl Relay {
+    fn start(policy: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        write_certificate(dir.path())?;
+        let config = dir.path().join("relay.toml");
+        write_config(&config, dir.path(), policy, PASSWORD)?;
+        let mut command = Command::new(built("lanyard-relay"));
+        command.arg("--config").arg(&config);
+        let program = Program::start("lanyard-relay", command)?;
+        let port = |what: &str, before: &'static str, after: &'static str| {
+            program.wait_for(what, PATIENCE, |line| {
+                let port = line.split_once(before)?.1.split_once(after)?.0;
+                port.parse().ok().map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+            })
+        };
+        let https = port("its https address", "https://127.0.0.1:", "/")?;
+        let http = port("its http address", "http://127.0.0.1:", "/")?;
+        let udp = port("its STUN address", "stun:127.0.0.1:", "\"")?;
+        Ok(Self { program, udp, https, http, dir })
+    }
+
+    fn client(&self) -> Result<TurnClient> {
+        TurnClient::udp(Ipv4Addr::LOCALHOST.into(), self.udp, USER, PASSWORD)
+    }
+
+    /// What a good client sees: allocates, and is relayed to the peer and back.
+    fn assert_serves(&self, peer: SocketAddr) -> Result<()> {
+        let mut client = self.client()?;
+        client.allocate()?;
+        assert_eq!(client.bind(0x4001, peer)?, 0);
+        client.send_on(0x4001, b"ping")?;
+        assert_eq!(client.receive_on(0x4001)?, b"ping");
+        assert_eq!(client.release()?, 0);
+        Ok(())
+    }
+}
+
+fn write_config(path: &Path, dir: &Path, policy: &str, password: &str) -> Result<()> {
+    let text = format!(
+        r#"
+        drain_seconds = 1
+        [http]
+        listen = ["127.0.0.1:0"]
+        [tls]
+        listen = ["127.0.0.1:0"]
+        certificate = "{dir}/certificate.pem"
+        key = "{dir}/key.pem"
+        [stun]
+        listen = "127.0.0.1:0"
+        [turn]
+        tls_listen = []
+        peer_policy = "{policy}"
+        relay_addresses = ["127.0.0.1", "::1"]
+        users = [{{ name = "{USER}", password = "{password}" }}]
+        allocations_per_user = 200
+        allocations_per_source = 400
+        "#,
+        dir = dir.display()
+    );
+    std::fs::write(path, text).context("could not write the configuration")
+}
+
+fn write_certificate(dir: &Path) -> Result<()> {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    std::fs::write(dir.join("certificate.pem"), cert.pem())?;
+    std::fs::write(dir.join("key.pem"), signing_key.serialize_pem())?;
+    Ok(())
+}
+
+/// A peer that sends everything back, at its port and, as the tool wants it, at the next one.
+struct Echo {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Echo {
+    fn start(ip: IpAddr) -> Result<Self> {
+        let sockets = (0..100).find_map(|_| {
+            let first = UdpSocket::bind(SocketAddr::new(ip, 0)).ok()?;
+            let port = first.local_addr().ok()?.port().checked_add(1)?;
+            Some([first, UdpSocket::bind(SocketAddr::new(ip, port)).ok()?])
+        });
+        let sockets = sockets.context("no two ports next to each other")?;
+        let (address, stop) = (sockets[0].local_addr()?, Arc::new(AtomicBool::new(false)));
+        let threads = sockets.map(|socket| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                let mut buffer = [0; 2048];
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                        let _ = socket.send_to(&buffer[..len], from);
+                    }
+                }
+            })
+        });
+        Ok(Self { address, stop, threads: threads.into() })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs the tool and says what went wrong, if anything.
+fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
+    let mut command = Command::new("turnutils_uclient");
+    command
+        .args(["-m", "2", "-l", "160", "-u", USER, "-w", PASSWORD])
+        .args(["-n", &MESSAGES.to_string(), "-p", &server.port().to_string()])
+        .args(args)
+        .arg(server.ip().to_string());
+    let mut tool = Program::start(&format!("turnutils_uclient {}", args.join(" ")), command)?;
+    let status = tool.wait(Duration::from_secs(90))?;
+    let printed = tool.printed();
+    if !status.success() || !printed.contains("Total lost packets 0 ") {
+        bail!("turnutils_uclient {} ended with {status}:\n{printed}", args.join(" "));
+    }
+    Ok(())
+}
+
+#[test]
+fn turnutils_uclient_passes_in_every_mode() {
+    let relay = Relay::start("any").unwrap();
+    let (v4, v6) = (Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap(), Echo::start(Ipv6Addr::LOCALHOST.into()).unwrap());
+    let (port4, port6) = (v4.address.port().to_string(), v6.address.port().to_string());
+    let with_peer = ["-e", "127.0.0.1", "-r", &port4];
+    let with_peer6 = ["-x", "-e", "::1", "-r", &port6];
+    let udp = |extra: &[&'static str]| (relay.udp, [&with_peer[..], extra].concat());
+    let alone = |extra: &[&'static str]| (relay.udp, extra.to_vec());
+    let modes = [
+        udp(&[]),
+        udp(&["-c"]),
+        udp(&["-s"]),
+        udp(&["-X"]),
+        udp(&["-g"]),
+        udp(&["-D"]),
+        udp(&["-G"]),
+        udp(&["-Z"]),
+        (relay.udp, with_peer6.to_vec()),
+        alone(&["-y"]),
+        alone(&["-y", "-c"]),
+        alone(&["-y", "-s"]),
+        udp(&["-t", "-c"]),
+        udp(&["-t", "-s"]),
+        alone(&["-t", "-y"]),
+        // On the ports of the page: plain, and inside TLS.
+        (relay.http, [&with_peer[..], &["-t", "-c"]].concat()),
+        (relay.https, [&with_peer[..], &["-S", "-t", "-c"]].concat()),
+        (relay.https, [&with_peer[..], &["-S", "-t", "-s"]].concat()),
+        (relay.https, vec!["-S", "-t", "-y"]),
+    ];
+    // The tool mostly waits, so several at a time.
+    for group in modes.chunks(5) {
+        thread::scope(|scope| {
+            let runs: Vec<_> = group.iter().map(|(server, args)| scope.spawn(|| uclient(*server, args))).collect();
+            for run in runs {
+                run.join().unwrap().unwrap();
+            }
+        });
+    }
+    relay.assert_serves(v4.address).unwrap();
+}
+
+#[test]
+fn page_and_turn_share_one_port() {
+    let relay = Relay::start("any").unwrap();
+    let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
+    let mut turn = TurnClient::tcp(relay.http, USER, PASSWORD).unwrap();
+    turn.allocate().unwrap();
+    assert_eq!(turn.bind(0x4000, echo.address).unwrap(), 0);
+    let mut web = TcpStream::connect(relay.http).unwrap();
+    web.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    web.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    turn.send_on(0x4000, b"odd").unwrap();
+    assert_eq!(turn.receive_on(0x4000).unwrap(), b"odd");
+}
+
+/// Special ranges in every spelling, this host, and cloud metadata.
+fn forbidden_addresses() -> Vec<IpAddr> {
+    let v4: Vec<Ipv4Addr> = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "10.255.255.255",
+        "100.64.0.1",
+        "100.100.100.200",
+        "127.0.0.1",
+        "127.0.0.53",
+        "127.255.255.254",
+        "168.63.129.16",
+        "169.254.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.254",
+        "192.0.0.192",
+        "192.168.0.1",
+        "192.168.255.255",
+        "198.18.0.1",
+        "224.0.0.1",
+        "224.0.0.251",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+    ]
+    .iter()
+    .map(|text| text.parse().unwrap())
+    .collect();
+    let embedded = v4.iter().flat_map(|ip| {
+        let low = u128::from(ip.to_bits());
+        let well_known = 0x64_ff9b_u128 << 96;
+        // Mapped, compatible, NAT64, 6to4, Teredo (the client's address is inverted there).
+        let six_to_four = 0x2002_u128 << 112 | low << 80 | 1;
+        let teredo = 0x2001_u128 << 112 | u128::from(!ip.to_bits());
+        [0xffff_u128 << 32 | low, low, well_known | low, six_to_four, teredo]
+    });
+    let v6 = ["::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "ff05::2", "100::1", "2001:db8::1"];
+    let v6 = v6.iter().map(|text| text.parse::<Ipv6Addr>().unwrap());
+    v4.iter()
+        .map(|ip| IpAddr::V4(*ip))
+        .chain(embedded.map(|bits| Ipv6Addr::from_bits(bits).into()))
+        .chain(v6.map(IpAddr::V6))
+        .collect()
+}
+
+#[test]
+fn no_probe_reaches_the_relays_own_network() {
+    // A user who may talk to the public internet, which is more than members of a room may.
+    let relay = Relay::start("public").unwrap();
+    let trap = UdpSocket::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let trap_port = trap.local_addr().unwrap().port();
+    let addresses = forbidden_addresses();
+    assert!(addresses.len() >= 120, "{}", addresses.len());
+    for mut client in [relay.client().unwrap(), TurnClient::tcp(relay.udp, USER, PASSWORD).unwrap()] {
+        let relayed = client.allocate().unwrap();
+        let mut reached = Vec::new();
+        for ip in &addresses {
+            for port in [trap_port, relay.udp.port(), relay.http.port(), 80] {
+                let peer = SocketAddr::new(*ip, port);
+                let permitted = client.permit(peer).unwrap();
+                // A permission for the address that relay sockets have is given, and packets go to relayed ports only.
+                if permitted == 0 && *ip != relayed.ip() {
+                    reached.push(peer);
+                }
+                client.send_to(peer, b"probe").unwrap();
+            }
+            // One bind each: channels are few.
+            let peer = SocketAddr::new(*ip, trap_port);
+            if *ip != relayed.ip() && client.bind(0x4000, peer).unwrap() == 0 {
+                reached.push(peer);
+            }
+        }
+        assert!(reached.is_empty(), "{reached:?}");
+        // Everything before it is done once this is answered.
+        assert_eq!(client.release().unwrap(), 0);
+        assert!(trap.recv(&mut [0; 16]).is_err(), "a probe arrived");
+    }
+}
+
+#[test]
+fn mutilated_messages_get_no_answer_and_do_no_harm() {
+    let relay = Relay::start("any").unwrap();
+    let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
+    let mut client = relay.client().unwrap();
+    client.allocate().unwrap();
+    let seed = 0x9e37_79b9_7f4a_7c15_u64;
+    eprintln!("seed {seed:#x}");
+    let mut state = seed;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..20_000 {
+        let mut message = match round % 3 {
+            0 => client.unauthenticated_allocate(),
+            1 => client.allocate_request(),
+            _ => client.bind_request(0x4000, echo.address),
+        };
+        for _ in 0..1 + next() % 4 {
+            let at = next() as usize % message.len();
+            message[at] = next() as u8;
+        }
+        message.truncate(message.len() - next() as usize % 8);
+        client.send(&message).unwrap();
+        if round % 2_000 == 0 {
+            relay.assert_serves(echo.address).unwrap();
+        }
+    }
+    relay.assert_serves(echo.address).unwrap();
+}
+
+#[test]
+fn reload_cuts_what_is_no_longer_allowed_and_nothing_else() {
+    let relay = Relay::start("any").unwrap();
+    let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
+    let mut client = relay.client().unwrap();
+    client.allocate().unwrap();
+    assert_eq!(client.bind(0x4000, echo.address).unwrap(), 0);
+    let config = relay.dir.path().join("relay.toml");
+    let is_relayed = |client: &mut TurnClient| {
+        client.send_on(0x4000, b"ping").unwrap();
+        client.receive(Duration::from_millis(300)).unwrap().is_some()
+    };
+    let reload = |times: usize| {
+        relay.program.signal("HUP").unwrap();
+        let done = "took over certificate and TURN rules";
+        let count = || relay.program.printed().matches(done).count();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while count() < times {
+            assert!(std::time::Instant::now() < deadline, "{}", relay.program.printed());
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    // The same rules again: not a packet is lost.
+    for n in 0..100 {
+        if n == 50 {
+            reload(1);
+        }
+        assert!(is_relayed(&mut client), "packet {n}");
+    }
+    // A policy under which this peer would never have been allowed.
+    write_config(&config, relay.dir.path(), "public", PASSWORD).unwrap();
+    reload(2);
+    assert!(!is_relayed(&mut client), "the peer is on this host");
+    assert_eq!(client.permit(echo.address).unwrap(), 0, "relayed addresses are there too");
+    // Another password: the allocation is gone.
+    write_config(&config, relay.dir.path(), "any", "another password").unwrap();
+    reload(3);
+    assert!(client.allocate().is_err());
+}
