@@ -1,6 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
+import { firstLoadGate } from './first_load.ts';
 
 /**
  * The page is served by the relay and by every agent under `Content-Security-Policy: script-src 'self'`: nothing here
@@ -8,7 +9,7 @@ import { defineConfig } from 'vitest/config';
  */
 export default defineConfig({
   base: '/',
-  plugins: [svelte(), svelteTesting()],
+  plugins: [svelte(), svelteTesting(), firstLoadGate()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

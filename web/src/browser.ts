@@ -21,8 +21,8 @@ const SAVED_URL_MS = 10 * 60_000;
 
 const random = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(length));
 
-/** `invitation`: the address the page was opened with, if it has a fragment. */
-export async function browserEnvironment(invitation: string | null): Promise<Environment> {
+/** Reads what the page kept of itself, and finds out what this browser offers. */
+export async function browserEnvironment(): Promise<Environment> {
   const keep = await openKeep();
   const identity = Identity.fromSecretBytes(await keep.secret(() => Identity.generate(random).secretBytes()));
   const chosen = await keep.name();
@@ -35,15 +35,9 @@ export async function browserEnvironment(invitation: string | null): Promise<Env
   const sink: Sink = onDisk ?? new MemorySink(memoryLimit);
   return {
     origin: `${location.origin}/`,
-    invitation,
     platform,
     name: { text: chosen ?? suggestName(identity.publicKey[0] ?? 0), chosen: chosen !== null },
     identity,
-    door: {
-      kind: globalThis.isSecureContext ? 'secure' : 'lan',
-      canCopy: 'clipboard' in navigator || document.queryCommandSupported('copy'),
-      canShare: 'share' in navigator,
-    },
     clock: systemClock,
     wallClock: () => Date.now(),
     random,

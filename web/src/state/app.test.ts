@@ -9,7 +9,10 @@ import { MemoryKeep } from '../core/storage/keep';
 import { MemorySink } from '../core/storage/memory';
 import { loadPieceHasher } from '../core/transfer';
 import { startApp, type RunningApp } from './app';
+import type { Environment } from './environment';
+import { firstModel } from './initial';
 import type { DeviceView, Notice, OfferView, SendItem, TransferView } from './model';
+import { reactive } from './reactive.svelte';
 
 const ORIGIN = 'http://192.168.1.2:53380/';
 const hashPiece = await loadPieceHasher();
@@ -32,13 +35,12 @@ beforeEach(() => {
 function page(name: string, options: { invitation?: string; limitBytes?: number; identity?: Identity } = {}): Page {
   const saved = new Map<string, Blob>();
   const sink = new MemorySink(options.limitBytes ?? 64 * 1024 * 1024);
-  const app = startApp({
+  const model = reactive(firstModel('phone', { kind: 'lan', canCopy: true, canShare: false }));
+  const environment: Environment = {
     origin: ORIGIN,
-    invitation: options.invitation ?? null,
     platform: 'phone',
     name: { text: name, chosen: true },
     identity: options.identity ?? Identity.generate(random),
-    door: { kind: 'lan', canCopy: true, canShare: false },
     clock,
     wallClock: () => clock.now(),
     random,
@@ -49,7 +51,9 @@ function page(name: string, options: { invitation?: string; limitBytes?: number;
     sink,
     receiveLimitBytes: 64 * 1024 * 1024,
     save: (file, content) => saved.set(file, content),
-  });
+  };
+  const app = startApp(environment, model);
+  if (options.invitation !== undefined) app.handleInvitation(options.invitation);
   return Object.assign(app, { saved });
 }
 

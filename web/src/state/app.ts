@@ -4,11 +4,9 @@ import type { MeetingFailure } from '../core/session/failure';
 import { RequestError, SignalingClient, type SignalingState } from '../core/signaling/client';
 import { Contacts, requestFailure } from './contacts';
 import type { Environment } from './environment';
-import { initialModel } from './initial';
 import { Invites } from './invites';
 import type { Actions, App, Model, ServerView } from './model';
 import { cleanName } from './names';
-import { reactive } from './reactive.svelte';
 import { Toasts } from './toasts';
 import { Transfers } from './transfers';
 
@@ -23,20 +21,17 @@ export interface RunningApp extends App {
   handleNetworkChange(): void;
   /** The page came back to the front. */
   handleVisible(): void;
-  /** The open page was given a link. */
+  /** The page was given a link: it is shown, and opened by a tap. */
   handleInvitation(address: string): void;
   /** The page goes away for good. */
   handleLeave(): void;
 }
 
-export function startApp(environment: Environment): RunningApp {
-  const { clock, random, keep, platform, door, sink } = environment;
-  const model = reactive(
-    initialModel(
-      { name: environment.name.text, platform, visibleUntilMs: null, firstRun: !environment.name.chosen },
-      { ...door, storage: sink.storage, receiveLimitBytes: environment.receiveLimitBytes },
-    ),
-  );
+/** Brings a model to life in which nothing has happened yet; screens may show it already. */
+export function startApp(environment: Environment, model: Model): RunningApp {
+  const { clock, random, keep, platform, sink } = environment;
+  Object.assign(model.self, { name: environment.name.text, firstRun: !environment.name.chosen });
+  Object.assign(model.door, { storage: sink.storage, receiveLimitBytes: environment.receiveLimitBytes });
   const toasts = new Toasts(model);
   const transfers = new Transfers(model, environment, toasts);
   const signaling = new SignalingClient({
@@ -63,7 +58,7 @@ export function startApp(environment: Environment): RunningApp {
   const invites = new Invites(model, environment, signaling, contacts);
   /** The contact that the invitation is being opened with. */
   let opening: string | null = null;
-  let invitation = readInvitation(environment.invitation, model);
+  let invitation: Link | null = null;
 
   const refresh = (count: number): void => {
     if (transfers.busy) transfers.refresh();
@@ -233,9 +228,8 @@ export function startApp(environment: Environment): RunningApp {
   };
 }
 
-/** The link that the page was opened with, shown and not yet opened. */
-function readInvitation(invitation: string | null, model: Model): Link | null {
-  if (invitation === null) return null;
+/** A link that the page was given, shown and not yet opened. */
+function readInvitation(invitation: string, model: Model): Link | null {
   try {
     const link = Link.parse(invitation);
     model.invitation = { host: hostOf(link.base), state: 'waiting_for_tap', failure: null };

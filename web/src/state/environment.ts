@@ -11,12 +11,9 @@ import type { Sink } from '../core/storage/sink';
 export interface Environment {
   /** Of the page, with scheme and port: links are made on it. */
   origin: string;
-  /** The address the page was opened with, if it has a fragment. */
-  invitation: string | null;
   platform: Platform;
   name: { text: string; chosen: boolean };
   identity: Identity;
-  door: { kind: 'secure' | 'lan'; canCopy: boolean; canShare: boolean };
   clock: Clock;
   /** Milliseconds since 1970. */
   wallClock: () => number;
