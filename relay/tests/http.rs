@@ -81,6 +81,24 @@ async fn every_answer_is_fenced_and_none_opens_the_server_to_other_origins() {
 }
 
 #[tokio::test]
+async fn the_opener_policy_is_sent_where_browsers_heed_it() {
+    let mut config = config();
+    config.http.hosts = vec!["::1".into(), "192.168.1.20".into(), "fd00::20".into()];
+    let relay = start(config).await;
+    let at = address(&relay);
+    for (host, policy) in [
+        ("localhost:53380", Some("same-origin")),
+        ("[::1]:53380", Some("same-origin")),
+        ("192.168.1.20:53380", None),
+        ("[fd00::20]:53380", None),
+    ] {
+        let answer = raw(at, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        assert_eq!(status(&answer), 200, "{host}");
+        assert_eq!(header(&answer, "cross-origin-opener-policy"), policy, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn no_spelling_of_a_path_reaches_anything_but_the_files() {
     let relay = start(config()).await;
     let at = address(&relay);

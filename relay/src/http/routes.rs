@@ -57,20 +57,20 @@ async fn admit(State(state): State<Arc<AppState>>, mut request: Request, next: N
     let Some(wire) = request.extensions().get::<WireInfo>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let (authority, mut response) = match state.guard.identify(wire, &request) {
+    let (caller, mut response) = match state.guard.identify(wire, &request) {
         Ok(caller) => {
-            let authority = Some(caller.authority.clone());
+            let known = Some(caller.clone());
             match state.guard.check_change(&caller, request.method(), request.headers()) {
                 Ok(()) => {
                     request.extensions_mut().insert(caller);
-                    (authority, next.run(request).await)
+                    (known, next.run(request).await)
                 }
-                Err(refusal) => (authority, refusal.into_response()),
+                Err(refusal) => (known, refusal.into_response()),
             }
         }
         Err(refusal) => (None, refusal.into_response()),
     };
-    headers::secure(response.headers_mut(), authority.as_ref());
+    headers::secure(response.headers_mut(), caller.as_ref());
     state.metrics.count_response(response.status());
     response
 }
