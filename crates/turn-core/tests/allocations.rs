@@ -291,6 +291,17 @@ fn client_that_leaves_while_its_socket_opens_leaves_nothing() {
 }
 
 #[test]
+fn clients_of_the_draft_get_both_families_too() {
+    let mut lab = Lab::new(config());
+    let mut client = Client::user("192.0.2.1:1000", "alice");
+    let reply = client.allocate_with(&mut lab, |writer| {
+        writer.attribute(AttributeKind::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT, &IPV6);
+    });
+    let relayed = reply.xor_addresses(AttributeKind::XOR_RELAYED_ADDRESS);
+    assert_eq!(relayed.iter().map(SocketAddr::ip).collect::<Vec<_>>(), [ip(RELAY_V4), ip(RELAY_V6)]);
+}
+
+#[test]
 fn dual_allocation_has_an_address_of_each_family() {
     let mut lab = Lab::new(config());
     let mut client = Client::user("[2001:db8:7::1]:1000", "alice");

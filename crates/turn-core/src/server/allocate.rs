@@ -314,7 +314,10 @@ impl Wanted {
         let token = fixed::<8>(request, AttributeKind::RESERVATION_TOKEN)?;
         let even_port = fixed::<1>(request, AttributeKind::EVEN_PORT)?;
         let family = requested_family(request)?;
-        let additional = fixed::<4>(request, AttributeKind::ADDITIONAL_ADDRESS_FAMILY)?;
+        let additional = match fixed::<4>(request, AttributeKind::ADDITIONAL_ADDRESS_FAMILY)? {
+            None => fixed::<4>(request, AttributeKind::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT)?,
+            additional => additional,
+        };
         let lifetime = granted_lifetime(request, max_lifetime)?;
 
         if let Some(token) = token {

@@ -57,6 +57,8 @@ impl AttributeKind {
     pub const RESPONSE_PORT: Self = Self(0x0027);
     /// RFC 8656 §18.11.
     pub const ADDITIONAL_ADDRESS_FAMILY: Self = Self(0x8000);
+    /// The same in a draft of that RFC. Clients of coturn before 4.16, Debian's among them, still send it.
+    pub const ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT: Self = Self(0x8032);
     /// RFC 8656 §18.12.
     pub const ADDRESS_ERROR_CODE: Self = Self(0x8001);
     /// RFC 8489 §14.11.
