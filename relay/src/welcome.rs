@@ -18,6 +18,11 @@ pub(crate) fn lines(config: &Config, relay: &RelayHandle) -> Vec<String> {
     if let Some(address) = relay.stun_address() {
         let host = config.stun.host.clone().unwrap_or_else(|| host(address));
         lines.push(format!("  ICE server  {{ urls: \"stun:{host}:{}\" }}", address.port()));
+        for user in config.turn.users.iter().filter(|_| config.turn.enabled) {
+            let (port, name) = (address.port(), &user.name);
+            lines
+                .push(format!("  ICE server  {{ urls: \"turn:{host}:{port}\", username: \"{name}\", credential: … }}"));
+        }
     }
     if !relay.has_page() {
         lines.push(

@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn example_shows_the_defaults() {
+        let text = include_str!("../../../deploy/relay.toml");
+        let example: crate::Config = toml::from_str(text).unwrap();
+        assert_eq!(example.turn, TurnConfig::default());
+    }
+
+    #[test]
     fn values_that_cannot_work_are_named() {
         for (text, key) in [
             ("relay_ports = [600, 700]", "turn.relay_ports"),

@@ -25,8 +25,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use lanyard_turn_core::{Server, SharedSecret};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::StunConfig;
 use config::TurnConfig;
@@ -75,6 +76,9 @@ impl Turn {
             discovery: None,
         };
         config.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        if let Err(error) = raise_file_limit() {
+            warn!(%error, "the number of allocations is limited by that of open files");
+        }
         let bell = Arc::new(Bell::new()?);
         let (controller, inlet) = control::channel(Arc::clone(&bell));
         let (ports, pause) = (turn.ports(), turn.pause());
@@ -116,6 +120,12 @@ impl Turn {
     pub(crate) fn stop_streams(&self) {
         self.stop_streams.send_replace(true);
     }
+}
+
+/// Each allocation is a file, and the usual limit is one for programs with a handful.
+fn raise_file_limit() -> nix::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
 }
 
 impl Drop for Turn {

@@ -213,6 +213,6 @@ mod tests {
         let bytes = [&binding[..], &[0x40, 0, 0, 1, 9, 0, 0, 0], &binding[..7]].concat();
         assert_eq!(whole_messages(&bytes).unwrap(), 28);
         assert_eq!(whole_messages(&bytes[..19]).unwrap(), 0);
-        assert!(whole_messages(b"GET / HTTP/1.1").is_err());
+        assert!(whole_messages(&[0x80, 0, 0, 0]).is_err());
     }
 }
