@@ -8,39 +8,78 @@ export interface CandidateStats {
   port?: number;
 }
 
-/** `host:port` of the relayed candidates that the other side signaled: to us such an address looks peer-reflexive. */
-export type RemoteRelays = ReadonlySet<string>;
+/**
+ * What the other side signaled of its candidates. Packets from one that was not signaled, or whose name could not be
+ * resolved, come from a peer-reflexive candidate, whose address some browsers hide: its port is what they show.
+ */
+export class SignaledCandidates {
+  readonly #relays = new Set<string>();
+  readonly #relayPorts = new Set<number>();
+  readonly #hostPorts = new Set<number>();
 
-export function classifyRoute(local: CandidateStats, remote: CandidateStats, remoteRelays: RemoteRelays): Route['kind'] {
-  const remoteIsRelay =
-    remote.candidateType === 'relay' ||
-    (typeof remote.address === 'string' && remote.port !== undefined && remoteRelays.has(endpoint(remote.address, remote.port)));
-  if (local.candidateType === 'relay' || remoteIsRelay) return 'relayed';
-  // A private address that a STUN server reported belongs to a provider's network, not to this one.
-  if (remote.candidateType === 'srflx') return 'internet';
-  return isNear(remote.address ?? '', local.address ?? '') ? 'lan' : 'internet';
+  /** Takes a candidate line (RFC 8839 §5.1) or a whole description with such lines. */
+  add(text: string): void {
+    for (const line of text.split(/\r?\n/)) {
+      const [first = '', , , , address = '', port = '', , type] = line.replace(/^a=/, '').split(' ');
+      if (!first.startsWith('candidate:')) continue;
+      if (type === 'host') this.#hostPorts.add(Number(port));
+      if (type !== 'relay') continue;
+      this.#relays.add(endpoint(address, Number(port)));
+      this.#relayPorts.add(Number(port));
+    }
+  }
+
+  isRelay({ candidateType, address, port }: CandidateStats): boolean {
+    if (candidateType === 'relay') return true;
+    if (port === undefined) return false;
+    const known = shown(address);
+    return known === null ? candidateType === 'prflx' && this.#relayPorts.has(port) : this.#relays.has(endpoint(known, port));
+  }
+
+  /** Whether the other side itself sends from this port: no address translation is in between. */
+  isHostPort(port: number | undefined): boolean {
+    return port !== undefined && this.#hostPorts.has(port);
+  }
 }
 
-/** The endpoint of a relayed candidate line (RFC 8839 §5.1), or `null` for any other. */
-export function relayEndpoint(candidate: string): string | null {
-  const [, , , , address, port, , type] = candidate.split(' ');
-  if (address === undefined || port === undefined || type !== 'relay') return null;
-  return endpoint(address, Number(port));
+export function classifyRoute(local: CandidateStats, remote: CandidateStats, signaled: SignaledCandidates): Route['kind'] {
+  if (local.candidateType === 'relay' || signaled.isRelay(remote)) return 'relayed';
+  // A private address that a STUN server reported belongs to a provider's network, not to this one.
+  if (remote.candidateType === 'srflx') return 'internet';
+  const address = shown(remote.address);
+  // A hidden name is resolved by multicast, which ends at the edge of the local network.
+  if (address === null) return remote.candidateType === 'host' || signaled.isHostPort(remote.port) ? 'lan' : 'internet';
+  return isNear(address, shown(local.address)) ? 'lan' : 'internet';
 }
 
 function endpoint(address: string, port: number): string {
   return `${address.toLowerCase()} ${String(port)}`;
 }
 
-/** Whether an address is of the local network. Hidden ones (`.local`, or none at all) are: nothing else is hidden. */
-function isNear(address: string, own: string): boolean {
-  const text = address.toLowerCase().replace(/^\[|\]$/g, '').replace(/^::ffff:(?=\d+\.)/, '');
-  if (text === '' || text.endsWith('.local')) return true;
-  if (text.includes(':')) {
-    return text === '::1' || /^f[cd]/.test(text) || /^fe[89ab]/.test(text) || samePrefix64(text, own.toLowerCase());
+/** An address as far as it is told: `null` for a `.local` name in its place, or nothing at all. */
+function shown(address: string | null | undefined): string | null {
+  const text = (address ?? '')
+    .toLowerCase()
+    .replace(/^\[|\]$/g, '')
+    .replace(/^::ffff:(?=\d+\.)/, '');
+  return text === '' || text.endsWith('.local') ? null : text;
+}
+
+/** Whether an address is of the local network, as far as addresses tell. */
+function isNear(address: string, own: string | null): boolean {
+  if (address.includes(':')) {
+    return address === '::1' || /^f[cd]/.test(address) || /^fe[89ab]/.test(address) || samePrefix64(address, own ?? '');
   }
-  const [a = 0, b = 0] = text.split('.').map(Number);
-  return a === 10 || a === 127 || (a === 172 && b >= 16 && b <= 31) || (a === 192 && b === 168) || (a === 169 && b === 254);
+  const [a = 0, b = 0] = address.split('.').map(Number);
+  const isPrivate = a === 10 || a === 127 || (a === 172 && b >= 16 && b <= 31) || (a === 192 && b === 168) || (a === 169 && b === 254);
+  // Neighbours in the shared address space of a provider (100.64/10) have nothing else in common.
+  const isShared = a === 100 && b >= 64 && b <= 127;
+  return isPrivate || (!isShared && prefix24(address) === prefix24(own ?? ''));
+}
+
+/** Some networks give every machine a public IPv4 address; how large they are is not told, and this is the usual size. */
+function prefix24(address: string): string {
+  return address.slice(0, Math.max(address.lastIndexOf('.'), 0));
 }
 
 function samePrefix64(one: string, other: string): boolean {

@@ -12,7 +12,8 @@ import {
   type LinkRole,
   type Route,
 } from './link';
-import { classifyRoute, relayEndpoint, type CandidateStats } from './route';
+import { classifyRoute, SignaledCandidates } from './route';
+import { selectedPair } from './selected_pair';
 
 const CONTROL = 'control';
 const DATA = 'data';
@@ -32,7 +33,7 @@ export class WebRtcLink implements Link {
   readonly #role: LinkRole;
   readonly #events: LinkEvents;
   readonly #iceServers: RTCIceServer[];
-  readonly #remoteRelays = new Set<string>();
+  readonly #signaled = new SignaledCandidates();
   readonly #early: RTCIceCandidateInit[] = [];
   readonly #earlyControl: (string | Uint8Array)[] = [];
   #connection: RTCPeerConnection | null = null;
@@ -71,6 +72,7 @@ export class WebRtcLink implements Link {
         case 'answer':
           // A late answer, to an offer that a restart replaced, has nothing to answer.
           if (this.#role === 'offerer' && connection.signalingState === 'have-local-offer') {
+            this.#signaled.add(signal.sdp);
             await connection.setRemoteDescription({ type: 'answer', sdp: signal.sdp });
             await this.#addEarly(connection);
           }
@@ -113,15 +115,11 @@ export class WebRtcLink implements Link {
   async route(): Promise<Route | null> {
     const connection = this.#connection;
     if (connection === null || !this.#open) return null;
-    const stats = await connection.getStats();
-    const pair = selectedPair(stats);
+    const pair = selectedPair(await connection.getStats());
     if (pair === null) return null;
-    const local = candidate(stats.get(pair.localCandidateId));
-    const remote = candidate(stats.get(pair.remoteCandidateId));
-    const rtt = pair.currentRoundTripTime;
     return {
-      kind: classifyRoute(local, remote, this.#remoteRelays),
-      rttMs: rtt === undefined ? null : Math.round(rtt * 1000),
+      kind: classifyRoute(pair.local, pair.remote, this.#signaled),
+      rttMs: pair.rttSeconds === null ? null : Math.round(pair.rttSeconds * 1000),
     };
   }
 
@@ -191,6 +189,7 @@ export class WebRtcLink implements Link {
   }
 
   async #answer(connection: RTCPeerConnection, sdp: string): Promise<void> {
+    this.#signaled.add(sdp);
     await connection.setRemoteDescription({ type: 'offer', sdp });
     await connection.setLocalDescription(await connection.createAnswer());
     this.#tellDescription(connection);
@@ -206,8 +205,7 @@ export class WebRtcLink implements Link {
   }
 
   async #addCandidate(connection: RTCPeerConnection, signal: Extract<Signal, { kind: 'candidate' }>): Promise<void> {
-    const relay = relayEndpoint(signal.candidate);
-    if (relay !== null) this.#remoteRelays.add(relay);
+    this.#signaled.add(signal.candidate);
     const init: RTCIceCandidateInit = { candidate: signal.candidate };
     if (signal.sdp_mid !== undefined) init.sdpMid = signal.sdp_mid;
     if (signal.sdp_m_line_index !== undefined) init.sdpMLineIndex = signal.sdp_m_line_index;
@@ -302,47 +300,4 @@ function receivedFingerprint(connection: RTCPeerConnection): Uint8Array | null {
   }
   // Firefox does not show the certificate. It has checked it against this description, which came sealed.
   return fingerprintOfDescription(connection.remoteDescription?.sdp ?? '');
-}
-
-interface PairStats {
-  localCandidateId: string;
-  remoteCandidateId: string;
-  currentRoundTripTime?: number;
-}
-
-function selectedPair(stats: RTCStatsReport): PairStats | null {
-  let selectedId: unknown;
-  let nominated: PairStats | null = null;
-  const pairs = new Map<string, PairStats>();
-  stats.forEach((entry: unknown) => {
-    if (typeof entry !== 'object' || entry === null || !('type' in entry) || !('id' in entry)) return;
-    if (entry.type === 'transport' && 'selectedCandidatePairId' in entry) selectedId = entry.selectedCandidatePairId;
-    if (entry.type !== 'candidate-pair' || typeof entry.id !== 'string') return;
-    const pair = pairStats(entry);
-    if (pair === null) return;
-    pairs.set(entry.id, pair);
-    const chosen = ('selected' in entry && entry.selected === true) || ('nominated' in entry && entry.nominated === true);
-    if (chosen && 'state' in entry && entry.state === 'succeeded') nominated = pair;
-  });
-  return (typeof selectedId === 'string' ? pairs.get(selectedId) : undefined) ?? nominated;
-}
-
-function pairStats(entry: object): PairStats | null {
-  if (!('localCandidateId' in entry) || !('remoteCandidateId' in entry)) return null;
-  const { localCandidateId, remoteCandidateId } = entry;
-  if (typeof localCandidateId !== 'string' || typeof remoteCandidateId !== 'string') return null;
-  const pair: PairStats = { localCandidateId, remoteCandidateId };
-  if ('currentRoundTripTime' in entry && typeof entry.currentRoundTripTime === 'number') {
-    pair.currentRoundTripTime = entry.currentRoundTripTime;
-  }
-  return pair;
-}
-
-function candidate(entry: unknown): CandidateStats {
-  const found: CandidateStats = {};
-  if (typeof entry !== 'object' || entry === null) return found;
-  if ('candidateType' in entry && typeof entry.candidateType === 'string') found.candidateType = entry.candidateType;
-  if ('address' in entry && typeof entry.address === 'string') found.address = entry.address;
-  if ('port' in entry && typeof entry.port === 'number') found.port = entry.port;
-  return found;
 }
