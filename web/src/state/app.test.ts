@@ -206,6 +206,32 @@ describe('meeting', () => {
     expect([called.model.texts, caller.model.texts]).toEqual([[], []]);
   });
 
+  test('nearby: two pages that dial each other meet once, and both send what waited', async () => {
+    const heron = page('Amber Heron');
+    const otter = page('Violet Otter');
+    heron.actions.setVisible(600);
+    otter.actions.setVisible(600);
+    const toOtter = (await until('listed', () => device(heron, 'Violet Otter'))).id;
+    const toHeron = (await until('listed', () => device(otter, 'Amber Heron'))).id;
+    heron.actions.sendText(toOtter, 'from the heron');
+    otter.actions.sendText(toHeron, 'from the otter');
+    const called = (app: Page): DeviceView | undefined => app.model.devices.find(({ meeting }) => meeting?.step === 'pick_row');
+    await until('rung', () => called(heron) !== undefined && called(otter) !== undefined);
+    // Only the call of the otter is answered.
+    const ring = await until('rows', () => called(heron));
+    const call = await until('a row', () => otter.model.devices.find(({ meeting }) => meeting?.step === 'confirm'));
+    if (ring.meeting?.step !== 'pick_row' || call.meeting?.step !== 'confirm') throw new Error('nothing to compare');
+    const shown = JSON.stringify(call.meeting.row);
+    heron.actions.pickRow(ring.id, ring.meeting.rows.findIndex((row) => JSON.stringify(row) === shown));
+    otter.actions.confirmPictures(call.id, true);
+    await until('both texts', () => [heron, otter].every(({ model }) => model.texts.length === 2 && model.texts.every(({ state }) => state === 'delivered')));
+    await pass(5_000);
+    for (const app of [heron, otter]) {
+      expect(app.model.devices.map(({ presence }) => presence)).toEqual(['connected']);
+      expect(notices(app)).not.toContain('meeting_failed');
+    }
+  });
+
   test('a page that is opened again takes the place of the one before', async () => {
     const identity = Identity.generate(random);
     const shower = page('Amber Heron');

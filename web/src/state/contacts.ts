@@ -282,6 +282,7 @@ export class Contacts {
         },
         onHere: (device) => {
           contact.device = device;
+          this.#dropOwnCall(contact);
           this.publish();
         },
         onBye: () => {
@@ -311,6 +312,16 @@ export class Contacts {
     });
     this.publish();
     return traffic.exchange;
+  }
+
+  /** Both had dialled each other: the meeting that people finished first stays, and this side's own call ends. */
+  #dropOwnCall(met: Contact): void {
+    for (const call of this.#contacts.values()) {
+      if (call === met || call.rang || call.session !== null || call.presence !== 'meeting' || call.device !== met.device) continue;
+      this.#contacts.delete(call.id);
+      call.peer?.leave();
+      for (const item of call.queue) this.#hand(met, item);
+    }
   }
 
   /** The same device, met before: what was under way carries on. */
