@@ -104,8 +104,7 @@ impl Desk {
         }
     }
 
-    /// Sends, passing events and questions on to the command. When the command goes away, so does the transfer's
-    /// audience, not the transfer.
+    /// Sends, passing events and questions on to the command. When the command goes away, the transfer is cancelled.
     async fn send(
         &self,
         replies: &mut Replies,
@@ -144,24 +143,35 @@ impl Desk {
             replies.send(&Reply::Withdraw { ask }).await?;
         }
         match started {
-            Ok(Some(transfer)) => follow(replies, &mut events, transfer).await,
+            Ok(Some((handle, transfer))) => {
+                let followed = tokio::select! {
+                    followed = follow(replies, &mut events, transfer) => followed,
+                    () = gone(&mut lines) => Err(std::io::ErrorKind::ConnectionAborted.into()),
+                };
+                if followed.is_err() {
+                    // An error means that the device left, and the transfer with it.
+                    let _ = handle.commands.send(Command::Cancel { transfer }).await;
+                }
+                followed
+            }
             Ok(None) => replies.send(&Reply::Done { exit: Exit::Done.number(), message: None }).await,
             Err(stop) => replies.send(&Reply::Done { exit: stop.exit.number(), message: Some(stop.message) }).await,
         }
     }
 
-    /// Finds the device and hands it the files (the transfer's number) or the text (`None` once it is delivered).
+    /// Finds the device and hands it the files (who sends them, and their number) or the text (`None` once it is
+    /// delivered).
     async fn start(
         &self,
         name: &str,
         paths: Vec<PathBuf>,
         text: Option<String>,
         asker: Asker,
-    ) -> Result<Option<TransferNumber>, Stop> {
+    ) -> Result<Option<(Handle, TransferNumber)>, Stop> {
         let handle = self.find(name, &asker).await?;
         match text {
             Some(text) => send_text(&handle, text).await.map(|()| None),
-            None => send_files(&handle, paths).await.map(Some),
+            None => send_files(&handle, paths).await.map(|transfer| Some((handle, transfer))),
         }
     }
 
@@ -243,6 +253,11 @@ pub async fn send_text(handle: &Handle, text: String) -> Result<(), Stop> {
     let (reply, answer) = oneshot::channel();
     handle.commands.send(Command::Text { text, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?.map_err(|message| Stop::new(Exit::Failure, message))
+}
+
+/// Waits until a command says no more.
+async fn gone(lines: &mut mpsc::Receiver<Request>) {
+    while lines.recv().await.is_some() {}
 }
 
 /// Tells a command about one transfer until it ends.

@@ -63,17 +63,21 @@ pub(super) async fn run(
     }
 }
 
+/// What a person who stops it is told, when this process did the sending.
+const KEPT: &str = "stopped. What arrived is kept there for seven days; send the same again to carry on.";
+
+/// The same, when the running agent did: it cancels for good, because nobody is left to say otherwise.
+const CANCELLED: &str = "stopped on both devices; files that were not finished are not kept.";
+
 /// What is done when a person stops it: goodbyes are still said.
 async fn unless_stopped(
     stop: &CancellationToken,
+    message: &str,
     sending: impl Future<Output = Result<Exit, Stop>>,
 ) -> Result<Exit, Stop> {
     tokio::select! {
         result = sending => result,
-        () = stop.cancelled() => {
-            let message = "stopped. What arrived is kept there for seven days; send the same again to carry on.";
-            Err(Stop::new(Exit::Interrupted, message))
-        }
+        () = stop.cancelled() => Err(Stop::new(Exit::Interrupted, message)),
     }
 }
 
@@ -128,7 +132,7 @@ async fn to_name(
             Content::Text(text) => (Vec::new(), Some(text)),
         };
         let request = Request::Send { to: Target::Name(name.to_owned()), paths, text };
-        return unless_stopped(stop, by_agent(agent, request, settings, console)).await;
+        return unless_stopped(stop, CANCELLED, by_agent(agent, request, settings, console)).await;
     }
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console)
@@ -143,7 +147,7 @@ async fn to_name(
                 let handle = desk::call(&run.sessions, &agent, &own, &asker).await?;
                 deliver(&run, &handle, content).await
             };
-            let sent = unless_stopped(stop, sending).await;
+            let sent = unless_stopped(stop, KEPT, sending).await;
             run.finish().await;
             sent
         }
@@ -226,7 +230,7 @@ async fn to_link(
         let handle = open(link, &own, &run, settings.timeout).await?;
         deliver(&run, &handle, content).await
     };
-    let sent = unless_stopped(stop, sending).await;
+    let sent = unless_stopped(stop, KEPT, sending).await;
     run.finish().await;
     if let Some(mdns) = mdns {
         mdns.shutdown().await;
@@ -281,9 +285,9 @@ async fn to_whoever_comes(
     let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
     let (base, _) = page_address(settings, home.port, console);
     let sent = match settings.timeout {
-        None => unless_stopped(stop, wait_and_deliver(&home, &base, &own, &run, content, settings.yes)).await,
+        None => unless_stopped(stop, KEPT, wait_and_deliver(&home, &base, &own, &run, content, settings.yes)).await,
         Some(limit) => {
-            let waiting = unless_stopped(stop, wait_and_deliver(&home, &base, &own, &run, content, settings.yes));
+            let waiting = unless_stopped(stop, KEPT, wait_and_deliver(&home, &base, &own, &run, content, settings.yes));
             let late = || Stop::new(Exit::NotFound, "nobody took it in time");
             tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Err(late()))
         }

@@ -84,6 +84,11 @@ pub enum Command {
         /// Told when it was delivered.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// End a transfer on both sides: who asked for it went away. Nothing unfinished is kept.
+    Cancel {
+        /// From the answer to `Send`.
+        transfer: TransferNumber,
+    },
     /// Carry on with a device that was met again.
     Adopt(Box<Met>),
     /// Say goodbye, keep parts, end.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lanyard_protocol::DeviceId;
-use lanyard_protocol::control::TransferId;
+use lanyard_protocol::control::{CancelReason, TransferId};
 use lanyard_protocol::peer::{PeerMessage, Signal};
 use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
 use lanyard_transfer::{Config, Exchange, Manifest};
@@ -218,6 +218,13 @@ impl Conversation {
                 match self.exchange.send_text(id, text) {
                     Ok(()) => self.texts.push_back((id, reply)),
                     Err(error) => drop(reply.send(Err(error.to_string()))),
+                }
+            }
+            Command::Cancel { transfer } => {
+                let found = self.transfers.iter().find(|(_, known)| known.number == transfer).map(|(id, _)| *id);
+                if let Some(id) = found {
+                    // An error means that it ended meanwhile.
+                    let _ = self.exchange.cancel(id, CancelReason::ByPerson);
                 }
             }
             Command::Adopt(met) => self.adopt(*met).await,
