@@ -156,10 +156,12 @@ fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
         .args(args)
         .arg(server.ip().to_string());
     let mut tool = Program::start(&format!("turnutils_uclient {}", args.join(" ")), command)?;
-    let status = tool.wait(Duration::from_secs(90))?;
-    let printed = tool.printed();
-    if !status.success() || !printed.contains("Total lost packets 0 ") {
-        bail!("turnutils_uclient {} ended with {status}:\n{printed}", args.join(" "));
+    let lost = tool.wait_for("how much was lost", Duration::from_secs(90), |line| {
+        line.split_once("Total lost packets ").map(|(_, lost)| lost.to_owned())
+    })?;
+    let status = tool.wait(PATIENCE)?;
+    if !status.success() || !lost.starts_with("0 ") {
+        bail!("turnutils_uclient {} ended with {status}:\n{}", args.join(" "), tool.printed());
     }
     Ok(())
 }

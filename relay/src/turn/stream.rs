@@ -72,7 +72,7 @@ impl StreamDoor {
         let mut stopping = self.stopping.clone();
         let ended = tokio::select! {
             ended = read(reader, tuple, &self.controller) => ended,
-            ended = write(writer, &queue) => ended,
+            ended = write(writer, transport, &queue) => ended,
             _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
         };
         if let Err(error) = ended {
@@ -120,13 +120,20 @@ fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-async fn write(mut writer: impl AsyncWrite + Unpin, queue: &StreamQueue) -> io::Result<()> {
+/// Over TLS each message gets a record of its own, for clients that take a record for a message: Debian's
+/// `turnutils_uclient` is one.
+async fn write(mut writer: impl AsyncWrite + Unpin, transport: Transport, queue: &StreamQueue) -> io::Result<()> {
     let mut bytes = Vec::new();
     while queue.take(&mut bytes).await {
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
-            match timeout(WRITE_TIME, writer.write(rest)).await?? {
+            let message = match first_frame(rest) {
+                Ok(Some(frame)) if transport == Transport::Tls => frame.message,
+                _ => rest,
+            };
+            match timeout(WRITE_TIME, writer.write(message)).await?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
+                // Less than the message only when it is longer than a record can be.
                 written => rest = rest.get(written..).unwrap_or_default(),
             }
         }
