@@ -54,7 +54,7 @@ function main(invitation: string | null): void {
       watchPage(app);
       return app.actions;
     });
-  mount(App, { target, props: { app: { model, actions: awaitedActions(actions) } } });
+  mount(App, { target, props: { app: { model, actions: awaitedActions(model, actions) } } });
 }
 
 /** Tries until the application could be fetched: the server may be out of reach just now. */

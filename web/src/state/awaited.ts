@@ -1,11 +1,16 @@
-import type { Actions } from './model';
+import type { Actions, Model } from './model';
 
 type Calls = { [Name in keyof Actions]: (...asked: Parameters<Actions[Name]>) => void };
 
 /**
- * What a person may ask for while the application is still being loaded. It is carried out, in order, once it is there.
+ * What a person may ask for while the application is still being loaded. It is carried out, in order, once it is there;
+ * the answer to a link, which may come first of all, is shown at once.
  */
-export function awaitedActions(running: Promise<Actions>): Actions {
+export function awaitedActions(model: Model, running: Promise<Actions>): Actions {
+  let awaiting = true;
+  void running.then(() => {
+    awaiting = false;
+  });
   const later =
     <Name extends keyof Actions>(name: Name) =>
     (...asked: Parameters<Calls[Name]>): void => {
@@ -13,11 +18,19 @@ export function awaitedActions(running: Promise<Actions>): Actions {
         actions[name](...asked);
       });
     };
+  const openInvitation = later('openInvitation');
+  const dismissInvitation = later('dismissInvitation');
   return {
     rename: later('rename'),
     setVisible: later('setVisible'),
-    openInvitation: later('openInvitation'),
-    dismissInvitation: later('dismissInvitation'),
+    openInvitation: () => {
+      if (awaiting && model.invitation !== null) model.invitation.state = 'connecting';
+      openInvitation();
+    },
+    dismissInvitation: () => {
+      if (awaiting) model.invitation = null;
+      dismissInvitation();
+    },
     enterCode: later('enterCode'),
     makeInvite: later('makeInvite'),
     dropInvite: later('dropInvite'),
