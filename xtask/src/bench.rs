@@ -172,7 +172,7 @@ impl Server {
 
     fn load(&self, release: &Path, load: &[&str]) -> Result<Value> {
         let output = Command::new("taskset")
-            .args(["-c", "1-"])
+            .args(["-c", &other_processors()])
             .arg(release.join("turn-load"))
             .args([self.address.as_str(), &self.child.id().to_string(), USER, PASSWORD])
             .args(load)
@@ -200,6 +200,14 @@ impl Server {
             }
         }
         Ok(best)
+    }
+}
+
+/// All processors but the server's, as `taskset` takes them. On a machine with one they share it.
+fn other_processors() -> String {
+    match std::thread::available_parallelism().map_or(1, usize::from) {
+        1 => "0".to_owned(),
+        count => format!("1-{}", count - 1),
     }
 }
 
