@@ -1,17 +1,20 @@
 //! The shared signaling vectors, as `web/src/core/protocol/vectors.test.ts` reads them too.
 
+mod texts;
+
 use lanyard_protocol::signaling::{ClientMessage, ServerMessage};
-use lanyard_protocol::{DecodeError, PROTOCOL_VERSION, TooOld, check_version, limits};
-use serde::{Deserialize, Serialize};
+use lanyard_protocol::{PROTOCOL_VERSION, TooOld, check_version, limits};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use texts::Texts;
 
 #[derive(Deserialize)]
 struct Vectors {
     protocol_version: u32,
     versions: Vec<Version>,
     limits: Value,
-    client: Direction,
-    server: Direction,
+    client: Texts,
+    server: Texts,
 }
 
 #[derive(Deserialize)]
@@ -20,50 +23,18 @@ struct Version {
     too_old: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Direction {
-    valid: Vec<Valid>,
-    invalid: Vec<Invalid>,
-}
-
-#[derive(Deserialize)]
-struct Valid {
-    name: String,
-    text: String,
-    value: Value,
-}
-
-#[derive(Deserialize)]
-struct Invalid {
-    name: String,
-    text: String,
-    pad_to_bytes: Option<usize>,
-}
-
 fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../vectors/signaling.json")).expect("the vectors are well-formed")
 }
 
-fn check<T: Serialize>(direction: &Direction, decode: impl Fn(&str) -> Result<T, DecodeError>) {
-    for Valid { name, text, value } in &direction.valid {
-        let message = decode(text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(&serde_json::to_value(&message).expect("messages serialise"), value, "{name}");
-    }
-    for Invalid { name, text, pad_to_bytes } in &direction.invalid {
-        let padding = pad_to_bytes.unwrap_or(0).saturating_sub(text.len());
-        let text = text.clone() + &" ".repeat(padding);
-        assert!(decode(&text).is_err(), "{name}");
-    }
-}
-
 #[test]
 fn client_messages_are_read_and_refused_as_the_vectors_say() {
-    check(&vectors().client, ClientMessage::decode);
+    vectors().client.check(ClientMessage::decode);
 }
 
 #[test]
 fn server_messages_are_read_and_refused_as_the_vectors_say() {
-    check(&vectors().server, ServerMessage::decode);
+    vectors().server.check(ServerMessage::decode);
 }
 
 #[test]
