@@ -3,6 +3,7 @@
 //! Everything here needs root and Linux. Nothing leaves the machine: each lab is a bridge of its own without a way out.
 
 pub mod avahi;
+pub mod device;
 pub mod lan;
 pub mod program;
 pub mod turn;

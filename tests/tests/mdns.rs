@@ -2,50 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its network has failed")]
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lanyard_tests::avahi::{Avahi, Resolved};
-use lanyard_tests::lan::{Host, Lan};
-use lanyard_tests::program::{Program, built};
-use tempfile::TempDir;
+use lanyard_tests::device::Device;
+use lanyard_tests::lan::Lan;
 
 const SERVICE: &str = "_lanyard._tcp";
-
-/// An agent with a home of its own.
-struct Agent {
-    program: Program,
-    home: TempDir,
-}
-
-impl Agent {
-    fn up(host: &Host, name: &str) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut command = command(host, &home);
-        command.args(["up", &home.path().join("inbox").display().to_string(), "--name", name, "--no-qr", "--no-color"]);
-        let program = Program::start(name, command).unwrap();
-        program.wait_for("its link", Duration::from_secs(20), |line| line.contains("/#1.").then_some(())).unwrap();
-        Self { program, home }
-    }
-
-    /// What `lanyard devices` lists beside it.
-    fn devices(&self, host: &Host) -> String {
-        let output = command(host, &self.home).args(["devices", "--json"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-fn command(host: &Host, home: &TempDir) -> Command {
-    let mut command = host.command(&built("lanyard").display().to_string());
-    let runtime = home.path().join("run");
-    std::fs::create_dir_all(&runtime).unwrap();
-    std::fs::create_dir_all(home.path().join("inbox")).unwrap();
-    command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", runtime);
-    for (variable, folder) in [("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")] {
-        command.env(variable, home.path().join(folder));
-    }
-    command
-}
 
 #[test]
 fn avahi_sees_an_agent_with_its_addresses_and_port_until_it_ends() {
@@ -53,7 +16,8 @@ fn avahi_sees_an_agent_with_its_addresses_and_port_until_it_ends() {
         let lan = Lan::new(&["pc", "other"]).unwrap();
         let pc = lan.host("pc");
         let mut avahi = Avahi::on(lan.host("other")).unwrap();
-        let mut agent = Agent::up(pc, "Studio PC");
+        let device = Device::new(pc).unwrap();
+        let mut agent = device.up("Studio PC", &[]).unwrap();
 
         // Avahi names one address of each family.
         let by = |answer: &[Resolved], family: &str| answer.iter().any(|found| found.address.contains(family));
@@ -65,8 +29,8 @@ fn avahi_sees_an_agent_with_its_addresses_and_port_until_it_ends() {
         assert!(found.instance.contains("Studio"), "{found:?}");
         assert!(found.txt.contains("v=1"), "{found:?}");
 
-        agent.program.signal(signal).unwrap();
-        let status = agent.program.wait(Duration::from_secs(10)).unwrap();
+        agent.signal(signal).unwrap();
+        let status = agent.wait(Duration::from_secs(10)).unwrap();
         assert!(status.code().is_some(), "it ended by itself: {status}");
         avahi.browse_until(SERVICE, Duration::from_secs(5), <[_]>::is_empty).unwrap();
     }
@@ -75,12 +39,16 @@ fn avahi_sees_an_agent_with_its_addresses_and_port_until_it_ends() {
 #[test]
 fn two_agents_list_each_other_within_three_seconds() {
     let lan = Lan::new(&["one", "two"]).unwrap();
-    let (one, two) = (lan.host("one"), lan.host("two"));
-    let attic = Agent::up(one, "Attic NAS");
-    let studio = Agent::up(two, "Studio PC");
+    let (one, two) = (Device::new(lan.host("one")).unwrap(), Device::new(lan.host("two")).unwrap());
+    let _attic = one.up("Attic NAS", &[]).unwrap();
+    let _studio = two.up("Studio PC", &[]).unwrap();
     let both_up = Instant::now();
+    let devices = |device: &Device<'_>| {
+        let output = device.lanyard(&["devices", "--json"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
     loop {
-        let (by_attic, by_studio) = (attic.devices(one), studio.devices(two));
+        let (by_attic, by_studio) = (devices(&one), devices(&two));
         if by_attic.contains("Studio PC") && by_studio.contains("Attic NAS") {
             break;
         }
@@ -92,9 +60,10 @@ fn two_agents_list_each_other_within_three_seconds() {
 fn two_agents_of_one_name_get_different_instances() {
     let lan = Lan::new(&["one", "two", "other"]).unwrap();
     let mut avahi = Avahi::on(lan.host("other")).unwrap();
-    let _first = Agent::up(lan.host("one"), "Twin");
+    let (one, two) = (Device::new(lan.host("one")).unwrap(), Device::new(lan.host("two")).unwrap());
+    let _first = one.up("Twin", &[]).unwrap();
     avahi.browse_until(SERVICE, Duration::from_secs(20), |answer| !answer.is_empty()).unwrap();
-    let _second = Agent::up(lan.host("two"), "Twin");
+    let _second = two.up("Twin", &[]).unwrap();
     let addresses = [lan.host("one").ipv4(), lan.host("two").ipv4()];
     let seen = avahi
         .browse_until(SERVICE, Duration::from_secs(20), |answer| {
@@ -110,8 +79,9 @@ fn two_agents_of_one_name_get_different_instances() {
 fn the_next_port_is_taken_when_the_documented_one_is_in_use() {
     let lan = Lan::new(&["pc", "other"]).unwrap();
     let mut avahi = Avahi::on(lan.host("other")).unwrap();
-    let _first = Agent::up(lan.host("pc"), "First");
-    let _second = Agent::up(lan.host("pc"), "Second");
+    let (one, two) = (Device::new(lan.host("pc")).unwrap(), Device::new(lan.host("pc")).unwrap());
+    let _first = one.up("First", &[]).unwrap();
+    let _second = two.up("Second", &[]).unwrap();
     let ports = |answer: &[Resolved]| {
         let mut ports: Vec<u16> = answer.iter().map(|found| found.port).collect();
         ports.sort_unstable();
