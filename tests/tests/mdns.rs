@@ -1,7 +1,5 @@
 //! Agents are found by DNS-SD, by each other and by somebody else's software, and vanish when they end.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its network has failed")]
-
 use std::time::{Duration, Instant};
 
 use lanyard_tests::avahi::{Avahi, Resolved};
