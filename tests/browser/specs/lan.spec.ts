@@ -96,6 +96,11 @@ test("two pages of one agent meet by comparing pictures and move files both ways
     await screens.comparePictures(laptop.page, phone.page);
     await screens.connected(phone.page, laptopName);
     await screens.accept(laptop.page);
+    for (const badge of [screens.device(laptop.page, phoneName), screens.device(phone.page, laptopName)]) {
+      const route = badge.getByTestId("route");
+      await expect(route).toBeVisible();
+      expect(await route.innerText(), "the first thing it says is right").toContain("Direct · LAN");
+    }
     await laptop.page.screenshot({ path: join(ARTEFACTS, "laptop-receiving.png") });
     await screens.goTo(laptop.page, "Transfers");
     const film = screens.newestTransfer(laptop.page, "receive");

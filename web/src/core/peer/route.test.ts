@@ -31,8 +31,9 @@ test.each([
   expect(classifyRoute(host('2001:db8:1::5'), host(address), NOTHING)).toBe(kind);
 });
 
-test('a reflexive candidate is the internet, even with a private address', () => {
-  expect(classifyRoute(host('10.0.0.2'), { candidateType: 'srflx', address: '10.9.9.9', port: 1 }, NOTHING)).toBe('internet');
+test('a reflexive candidate is judged by its address, for an agent reports those of its own network', () => {
+  expect(classifyRoute(host('10.0.0.2'), { candidateType: 'srflx', address: '10.0.0.9', port: 1 }, NOTHING)).toBe('lan');
+  expect(classifyRoute(host('10.0.0.2'), { candidateType: 'srflx', address: '203.0.113.9', port: 1 }, NOTHING)).toBe('internet');
 });
 
 test('a relay on either side is relayed, also when it looks peer-reflexive', () => {
@@ -47,6 +48,8 @@ test('a relay on either side is relayed, also when it looks peer-reflexive', () 
 test('a peer-reflexive candidate with a hidden address is near only if it sends from a port that the other side itself has', () => {
   const hosts = signaled('v=0\r\na=candidate:1 1 udp 1 0c1e6a2f.local 40123 typ host\r\n');
   expect(classifyRoute(host(), { candidateType: 'prflx', address: '', port: 40123 }, hosts)).toBe('lan');
+  expect(classifyRoute(host(), { candidateType: 'prflx', address: '', port: 61000 }, hosts)).toBeNull();
+  hosts.end();
   expect(classifyRoute(host(), { candidateType: 'prflx', address: '', port: 61000 }, hosts)).toBe('internet');
   expect(classifyRoute(host(), { candidateType: 'prflx', address: '192.168.7.7', port: 61000 }, hosts)).toBe('lan');
 });

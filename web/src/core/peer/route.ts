@@ -16,6 +16,7 @@ export class SignaledCandidates {
   readonly #relays = new Set<string>();
   readonly #relayPorts = new Set<number>();
   readonly #hostPorts = new Set<number>();
+  #ended = false;
 
   /** Takes a candidate line (RFC 8839 §5.1) or a whole description with such lines. */
   add(text: string): void {
@@ -27,6 +28,15 @@ export class SignaledCandidates {
       this.#relays.add(endpoint(address, Number(port)));
       this.#relayPorts.add(Number(port));
     }
+  }
+
+  /** The other side said that it has no more. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
   }
 
   isRelay({ candidateType, address, port }: CandidateStats): boolean {
@@ -42,13 +52,20 @@ export class SignaledCandidates {
   }
 }
 
-export function classifyRoute(local: CandidateStats, remote: CandidateStats, signaled: SignaledCandidates): Route['kind'] {
+/** `null` as long as it depends on a candidate that may still be on its way: packets are faster than signaling. */
+export function classifyRoute(
+  local: CandidateStats,
+  remote: CandidateStats,
+  signaled: SignaledCandidates,
+): Route['kind'] | null {
   if (local.candidateType === 'relay' || signaled.isRelay(remote)) return 'relayed';
-  // A private address that a STUN server reported belongs to a provider's network, not to this one.
-  if (remote.candidateType === 'srflx') return 'internet';
   const address = shown(remote.address);
+  // A server-reflexive address says the same: an agent's STUN server on this network reports addresses of this network.
   // A hidden name is resolved by multicast, which ends at the edge of the local network.
-  if (address === null) return remote.candidateType === 'host' || signaled.isHostPort(remote.port) ? 'lan' : 'internet';
+  if (address === null) {
+    if (remote.candidateType === 'host' || signaled.isHostPort(remote.port)) return 'lan';
+    return signaled.ended ? 'internet' : null;
+  }
   return isNear(address, shown(local.address)) ? 'lan' : 'internet';
 }
 

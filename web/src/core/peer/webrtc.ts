@@ -81,6 +81,7 @@ export class WebRtcLink implements Link {
           await this.#addCandidate(connection, signal);
           break;
         case 'end_of_candidates':
+          this.#signaled.end();
           break;
       }
     });
@@ -117,8 +118,10 @@ export class WebRtcLink implements Link {
     if (connection === null || !this.#open) return null;
     const pair = selectedPair(await connection.getStats());
     if (pair === null) return null;
+    const kind = classifyRoute(pair.local, pair.remote, this.#signaled);
+    if (kind === null) return null;
     return {
-      kind: classifyRoute(pair.local, pair.remote, this.#signaled),
+      kind,
       rttMs: pair.rttSeconds === null ? null : Math.round(pair.rttSeconds * 1000),
     };
   }
