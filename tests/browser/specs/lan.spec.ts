@@ -1,5 +1,6 @@
 // The main job: a phone scans, connects, sends and receives, on a network of its own.
 
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,7 +112,12 @@ test("two pages of one agent meet by comparing pictures and move files both ways
     await screens.sendFolder(phone.page, laptopName, join(dir, "Photos"));
     await screens.accept(laptop.page);
     await screens.goTo(laptop.page, "Transfers");
-    await expect(screens.newestTransfer(laptop.page, "receive")).toHaveAttribute("data-state", "done", { timeout: 120_000 });
+    const photos = screens.newestTransfer(laptop.page, "receive");
+    await expect(photos).toHaveAttribute("data-state", "done", { timeout: 120_000 });
+    const [zipped] = await Promise.all([laptop.page.waitForEvent("download"), photos.getByTestId("save").click()]);
+    const unpacked = join(dir, "unpacked");
+    execFileSync("python3", ["-m", "zipfile", "-e", await zipped.path(), unpacked]);
+    expect(await hashesBelow(join(unpacked, "Photos"))).toEqual(await hashesBelow(join(dir, "Photos")));
 
     await screens.sendFiles(laptop.page, phoneName, join(dir, "music.flac"));
     await screens.accept(phone.page);
