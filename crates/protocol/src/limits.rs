@@ -17,3 +17,9 @@ pub const CONTROL_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Bytes of a text message from person to person, in UTF-8. Longer texts go as a file.
 pub const TEXT_BYTES: usize = 48 * 1024;
+
+/// Addresses of a device's own server in one message.
+pub const DOORS: usize = 8;
+
+/// Bytes of one such address.
+pub const DOOR_BYTES: usize = 300;

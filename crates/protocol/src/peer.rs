@@ -16,7 +16,8 @@ pub struct Profile {
     pub name: String,
     /// What to draw.
     pub platform: Platform,
-    /// What it can do beyond this version's minimum; unknown words are ignored.
+    /// What it can do beyond this version's minimum; unknown words are ignored. `native` is a program and no page;
+    /// `remember` can keep secrets, so the other side may offer to remember it (LK-9).
     #[serde(default)]
     pub caps: Vec<String>,
 }
@@ -44,6 +45,16 @@ pub enum PeerMessage {
     Nearby {
         /// Without the receiver itself.
         devices: Vec<ListedDevice>,
+    },
+    /// Whether the person on this device wants the other one remembered (LK-9). When both want it, both store the
+    /// other's key and the session's pair secret, and meet again without a human.
+    Remember {
+        /// `false` takes it back: this device has forgotten the other one.
+        wanted: bool,
+        /// Addresses of this device's own server, `http://192.168.1.5:53380/`, if it has one: where it waits. At most
+        /// [`limits::DOORS`], each at most [`limits::DOOR_BYTES`].
+        #[serde(default)]
+        doors: Vec<String>,
     },
     /// The device goes away on purpose; nothing more will come.
     Bye,
@@ -90,6 +101,15 @@ impl PeerMessage {
         if bytes.len() > limits::BODY_BYTES {
             return Err(DecodeError::TooLong { len: bytes.len(), limit: limits::BODY_BYTES });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        let message = serde_json::from_slice(bytes)?;
+        if let Self::Remember { doors, .. } = &message {
+            if doors.len() > limits::DOORS {
+                return Err(DecodeError::TooLong { len: doors.len(), limit: limits::DOORS });
+            }
+            if let Some(long) = doors.iter().find(|door| door.len() > limits::DOOR_BYTES) {
+                return Err(DecodeError::TooLong { len: long.len(), limit: limits::DOOR_BYTES });
+            }
+        }
+        Ok(message)
     }
 }

@@ -357,6 +357,7 @@ impl Conversation {
             }
             // This device shows no list of its own.
             PeerMessage::Nearby { .. } => {}
+            PeerMessage::Remember { .. } => {}
             PeerMessage::Bye => return Next::End,
         }
         Next::GoOn

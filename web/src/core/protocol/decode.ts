@@ -62,6 +62,12 @@ export class Fields {
     return value;
   }
 
+  flag(key: string): boolean {
+    const value = this.#value(key);
+    if (typeof value !== 'boolean') throw this.#wrong(key, 'not true or false');
+    return value;
+  }
+
   /** Text of at most `maxBytes` in UTF-8. */
   text(key: string, maxBytes: number): string {
     const value = this.#value(key);

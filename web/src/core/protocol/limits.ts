@@ -12,3 +12,7 @@ export const NEARBY_DEVICES = 256;
 export const CONTROL_MESSAGE_BYTES = 64 * 1024;
 /** Bytes of a text message from person to person, in UTF-8. */
 export const TEXT_BYTES = 48 * 1024;
+/** Addresses of a device's own server in one message. */
+export const DOORS = 8;
+/** Bytes of one such address. */
+export const DOOR_BYTES = 300;

@@ -1,8 +1,8 @@
 /** Device ↔ device through the mailbox, after unsealing: the other device is not trusted to speak correctly. */
-import { DecodeError, Fields, U16, U32, parseJson } from './decode';
+import { DecodeError, Fields, U16, U32, parseJson, textItem } from './decode';
 import type { PeerMessage } from './generated/PeerMessage';
 import type { Signal } from './generated/Signal';
-import { BODY_BYTES, NEARBY_DEVICES } from './limits';
+import { BODY_BYTES, DOORS, DOOR_BYTES, NEARBY_DEVICES } from './limits';
 import { decodeListedDevice } from './signaling';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -26,6 +26,12 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
       return { type, device: fields.id('device') };
     case 'nearby':
       return { type, devices: fields.list('devices', NEARBY_DEVICES, decodeListedDevice) };
+    case 'remember':
+      return {
+        type,
+        wanted: fields.flag('wanted'),
+        doors: fields.has('doors') ? fields.list('doors', DOORS, textItem(DOOR_BYTES)) : [],
+      };
     default:
       throw new DecodeError('type', 'not a message this version knows');
   }

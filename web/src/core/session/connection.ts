@@ -165,6 +165,8 @@ export class Connection {
       case 'nearby':
         this.#events.onNearby(message.devices);
         break;
+      case 'remember':
+        break; // This page remembers nobody.
       case 'bye':
         this.close();
         this.#events.onBye();

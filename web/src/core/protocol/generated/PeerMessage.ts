@@ -22,4 +22,13 @@ device: DeviceId, } | { "type": "nearby",
 /**
  * Without the receiver itself.
  */
-devices: Array<ListedDevice>, } | { "type": "bye" };
+devices: Array<ListedDevice>, } | { "type": "remember", 
+/**
+ * `false` takes it back: this device has forgotten the other one.
+ */
+wanted: boolean, 
+/**
+ * Addresses of this device's own server, `http://192.168.1.5:53380/`, if it has one: where it waits. At most
+ * [`limits::DOORS`], each at most [`limits::DOOR_BYTES`].
+ */
+doors: Array<string>, } | { "type": "bye" };

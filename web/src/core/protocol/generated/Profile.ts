@@ -14,6 +14,7 @@ name: string,
  */
 platform: Platform, 
 /**
- * What it can do beyond this version's minimum; unknown words are ignored.
+ * What it can do beyond this version's minimum; unknown words are ignored. `native` is a program and no page;
+ * `remember` can keep secrets, so the other side may offer to remember it (LK-9).
  */
 caps: Array<string>, };
