@@ -4,6 +4,7 @@ import { systemClock } from './core/clock';
 import { Identity, toBase64Url } from './core/pairing';
 import { WebRtcLink } from './core/peer/webrtc';
 import { openKeep } from './core/storage/keep';
+import { openKnownDevices } from './core/storage/known';
 import { DESKTOP_LIMIT_BYTES, MemorySink, PHONE_LIMIT_BYTES } from './core/storage/memory';
 import { OpfsSink, opfsAvailable } from './core/storage/opfs';
 import type { Sink } from './core/storage/sink';
@@ -45,6 +46,7 @@ export async function browserEnvironment(): Promise<Environment> {
     openLink: (options) => new WebRtcLink(options),
     makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, events, small }),
     keep,
+    known: await openKnownDevices(),
     sink,
     receiveLimitBytes: onDisk === null ? memoryLimit : null,
     save,

@@ -48,6 +48,7 @@ function page(name: string, options: { invitation?: string; limitBytes?: number;
     openLink: network.openLink,
     makeExchange: (events) => new BrowserExchange({ clock, random, hashPiece, sink, events, small: true }),
     keep: new MemoryKeep(),
+    known: null,
     sink,
     receiveLimitBytes: 64 * 1024 * 1024,
     save: (file, content) => saved.set(file, content),

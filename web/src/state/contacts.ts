@@ -6,6 +6,7 @@ import { PLATFORMS } from '../core/protocol/signaling';
 import { TEXT_BYTES } from '../core/protocol/limits';
 import type { Exchange, ExchangeEvents, OfferedEntry } from '../core/session/exchange';
 import type { MeetingFailure } from '../core/session/failure';
+import { peerIdOf, type PeerId } from '../core/session/keeper';
 import type { MeetingStep } from '../core/session/meeting';
 import { Peer } from '../core/session/peer';
 import { RequestError, type SignalingClient } from '../core/signaling/client';
@@ -302,7 +303,7 @@ export class Contacts {
     contact.presence = 'connecting';
     contact.meeting = null;
     this.#contacts.set(contact.id, contact);
-    const traffic = this.#takeOver(contact, session) ?? this.#newTraffic(contact);
+    const traffic = this.#takeOver(contact, session) ?? this.#newTraffic(contact, peerIdOf(session.peerKey));
     contact.traffic = traffic;
     // After this returns, the connection exists and can carry it.
     queueMicrotask(() => {
@@ -346,9 +347,9 @@ export class Contacts {
     return old.traffic;
   }
 
-  #newTraffic(contact: Contact): Traffic {
+  #newTraffic(contact: Contact, peer: PeerId): Traffic {
     const owner = (): Contact => traffic.owner;
-    const traffic: Traffic = { exchange: this.#environment.makeExchange(this.#exchangeEvents(owner)), owner: contact };
+    const traffic: Traffic = { exchange: this.#environment.makeExchange(this.#exchangeEvents(owner), peer), owner: contact };
     return traffic;
   }
 

@@ -4,8 +4,10 @@ import type { Identity, RandomBytes } from '../core/pairing';
 import type { Platform } from '../core/protocol/generated/Platform';
 import type { OpenLink } from '../core/session/connection';
 import type { Exchange, ExchangeEvents } from '../core/session/exchange';
+import type { PeerId } from '../core/session/keeper';
 import type { OpenSocket } from '../core/signaling/socket';
 import type { Keep } from '../core/storage/keep';
+import type { KnownDevices } from '../core/storage/known';
 import type { Sink } from '../core/storage/sink';
 
 export interface Environment {
@@ -20,8 +22,11 @@ export interface Environment {
   random: RandomBytes;
   openSocket: OpenSocket;
   openLink: OpenLink;
-  makeExchange: (events: ExchangeEvents) => Exchange;
+  /** `peer` names the other device over reloads: what was unfinished with it is found by that. */
+  makeExchange: (events: ExchangeEvents, peer: PeerId) => Exchange;
   keep: Keep;
+  /** Remembered devices and sessions that may come back; `null` where secrets cannot be kept, as on plain http. */
+  known: KnownDevices | null;
   sink: Sink;
   /** Largest batch this page takes, when the free space alone does not say. */
   receiveLimitBytes: number | null;
