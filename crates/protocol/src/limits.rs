@@ -23,3 +23,6 @@ pub const DOORS: usize = 8;
 
 /// Bytes of one such address.
 pub const DOOR_BYTES: usize = 300;
+
+/// The most work that a client does for a claim: so many zero bits take 2²² tries, seconds on a phone.
+pub const STAMP_BITS: u8 = 22;

@@ -44,10 +44,15 @@ pub enum ClientMessage {
     },
     /// Asks for a nameplate with a fresh mailbox behind it. Answered by `allocated`.
     Allocate,
-    /// Asks for the mailbox behind a nameplate. Answered by `claimed` or `error`; counted against guessing.
+    /// Asks for the mailbox behind a nameplate. Answered by `claimed`, `stamp_wanted` or `error`; counted against
+    /// guessing.
     Claim {
         /// The digits of the code.
         nameplate: Nameplate,
+        /// Proof of work, after `stamp_wanted`: a number below 2⁵³ found by trying (SG-21).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        stamp: Option<u64>,
     },
     /// Gives a nameplate back, because its code is used or burnt. It is not handed out again for ten minutes.
     Release {
@@ -150,6 +155,13 @@ pub enum ServerMessage {
         nameplate: Nameplate,
         /// Join this.
         mailbox: MailboxId,
+    },
+    /// Somebody guesses codes at this server, so each claim costs work now: claim again with a stamp (SG-21).
+    StampWanted {
+        /// As asked.
+        nameplate: Nameplate,
+        /// Zero bits that the stamp's hash begins with; at most [`limits::STAMP_BITS`].
+        bits: u8,
     },
     /// Everyone listed at this server, each time it changes. Replaces the last list.
     Nearby {

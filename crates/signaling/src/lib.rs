@@ -30,6 +30,7 @@ mod output;
 mod rate;
 mod server;
 mod source;
+mod stamp;
 
 pub use connection::{ConnectionId, Origin};
 pub use limits::Limits;
@@ -38,3 +39,4 @@ pub use output::{CloseReason, Joined, Output, Welcome};
 pub use rate::{Pace, Pacer, Rate};
 pub use server::{AdmitError, Counters, Occupancy, Server, Violation};
 pub use source::SourceKey;
+pub use stamp::{find_stamp, is_stamp};

@@ -44,8 +44,10 @@ pub struct Limits {
     pub claims_per_hour: usize,
     /// Sources remembered for their tries; above it, sources not yet known may try none.
     pub sources_remembered: usize,
-    /// Wrong nameplates from anywhere; above it new ones have a digit more.
+    /// Wrong nameplates from anywhere; above it new ones have a digit more, and claims cost work.
     pub failed_claims: Rate,
+    /// Bits of work that a claim costs while there are more wrong ones than that.
+    pub stamp_bits: u8,
     /// How long a used nameplate is not handed out again.
     pub nameplate_rest: Duration,
     /// Whether `nearby` lists are sent and devices may be listed.
@@ -93,6 +95,7 @@ impl Default for Limits {
             claims_per_hour: 60,
             sources_remembered: 100_000,
             failed_claims: Rate::new(100, MINUTE, 100),
+            stamp_bits: 18,
             nameplate_rest: 10 * MINUTE,
             nearby: true,
             listed_per_source: 8,

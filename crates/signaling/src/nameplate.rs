@@ -52,7 +52,7 @@ pub(crate) struct Nameplates {
 impl Nameplates {
     /// Draws a free nameplate. `None` when even the longest are crowded.
     pub(crate) fn allocate(&mut self, now: Instant, rng: &mut ChaCha20Rng, mailbox: MailboxId) -> Option<Plate> {
-        let shortest = if self.guessed_until.is_some_and(|until| now < until) { DIGITS_MIN + 1 } else { DIGITS_MIN };
+        let shortest = if self.is_guessed(now) { DIGITS_MIN + 1 } else { DIGITS_MIN };
         let digits = (shortest..=DIGITS_MAX).find(|digits| !self.is_crowded(*digits))?;
         for _ in 0..DRAWS {
             let plate = Plate { digits, number: rng.random_range(0..space(digits)) };
@@ -73,6 +73,11 @@ impl Nameplates {
         if !self.failed_claims.take(rate, now) {
             self.guessed_until = Some(now + std::time::Duration::from_secs(60));
         }
+    }
+
+    /// Whether somebody guesses just now.
+    pub(crate) fn is_guessed(&self, now: Instant) -> bool {
+        self.guessed_until.is_some_and(|until| now < until)
     }
 
     /// Ends a nameplate; it rests until [`Nameplates::forget`]. Says whether it was active.

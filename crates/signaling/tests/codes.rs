@@ -21,10 +21,21 @@ fn allocate(world: &mut World, id: ConnectionId) -> Option<(Nameplate, MailboxId
 }
 
 fn claim(world: &mut World, id: ConnectionId, nameplate: &Nameplate) -> Result<MailboxId, ErrorCode> {
-    world.say(id, ClientMessage::Claim { nameplate: nameplate.clone() });
+    claim_with(world, id, nameplate, None).expect("no stamp is wanted")
+}
+
+/// `Err` is how many bits of work the claim costs.
+fn claim_with(
+    world: &mut World,
+    id: ConnectionId,
+    nameplate: &Nameplate,
+    stamp: Option<u64>,
+) -> Result<Result<MailboxId, ErrorCode>, u8> {
+    world.say(id, ClientMessage::Claim { nameplate: nameplate.clone(), stamp });
     match world.take(id).pop() {
-        Some(ServerMessage::Claimed { mailbox, .. }) => Ok(mailbox),
-        Some(ServerMessage::Error { code, .. }) => Err(code),
+        Some(ServerMessage::StampWanted { nameplate: asked, bits }) if asked == *nameplate => Err(bits),
+        Some(ServerMessage::Claimed { mailbox, .. }) => Ok(Ok(mailbox)),
+        Some(ServerMessage::Error { code, .. }) => Ok(Err(code)),
         other => panic!("{other:?}"),
     }
 }
@@ -147,6 +158,46 @@ fn sg_10_when_many_guess_wrong_new_nameplates_have_a_digit_more_for_a_while() {
     world.pass(seconds(61));
     assert_eq!(allocate(&mut world, a).unwrap().0.as_str().len(), 4);
     assert_eq!(world.server.counters().claims_failed_total, 110);
+}
+
+#[test]
+fn sg_21_when_many_guess_wrong_a_claim_costs_work_that_only_its_socket_can_use() {
+    let mut world = World::new(Limits::default());
+    let (shower, typer) = (world.device("203.0.113.1"), world.device("203.0.113.2"));
+    let (nameplate, mailbox) = allocate(&mut world, shower).unwrap();
+    world.join(shower, mailbox);
+    let device = |world: &mut World, ip: &str| {
+        let id = world.connect_from(ip).unwrap();
+        world.hello(id);
+        match world.take(id).into_iter().next() {
+            Some(ServerMessage::Welcome { device, .. }) => (id, device),
+            other => panic!("{other:?}"),
+        }
+    };
+    for n in 0..11 {
+        let id = world.device(&format!("198.51.100.{n}"));
+        world.forget_told();
+        for _ in 0..10 {
+            let _ = claim_with(&mut world, id, &plate("999999"), None);
+        }
+    }
+    world.forget_told();
+    assert_eq!(claim_with(&mut world, typer, &nameplate, None), Err(18));
+    assert_eq!(claim_with(&mut world, typer, &nameplate, Some(0)), Err(18), "a guessed stamp");
+
+    let (stamped, own_device) = device(&mut world, "203.0.113.3");
+    let (other, _) = device(&mut world, "203.0.113.3");
+    let stamp = lanyard_signaling::find_stamp(own_device, &nameplate, 18);
+    assert_eq!(claim_with(&mut world, other, &nameplate, stamp), Err(18), "the stamp of another socket");
+    assert_eq!(claim_with(&mut world, stamped, &plate("0000"), stamp), Err(18), "the stamp of another nameplate");
+    assert_eq!(claim_with(&mut world, stamped, &nameplate, stamp), Ok(Ok(mailbox)));
+    // Being told what it costs is no try.
+    for _ in 0..9 {
+        assert_eq!(claim_with(&mut world, stamped, &nameplate, stamp), Ok(Ok(mailbox)));
+    }
+    assert_eq!(claim_with(&mut world, stamped, &nameplate, stamp), Ok(Err(ErrorCode::RateLimited)));
+    world.pass(seconds(61));
+    assert_eq!(claim(&mut world, typer, &nameplate), Ok(mailbox), "a minute later it costs nothing");
 }
 
 #[test]

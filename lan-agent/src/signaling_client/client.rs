@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use lanyard_protocol::signaling::{ErrorCode, ListedDevice, Platform};
-use lanyard_protocol::{DeviceId, MailboxId};
+use lanyard_protocol::{DeviceId, MailboxId, Nameplate};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::driver::{Command, Driver, Server};
 use super::{Mailbox, ServerUrl};
@@ -30,6 +30,8 @@ pub enum ServerStatus {
         device: DeviceId,
         /// The server's clock at the time of `welcome`, milliseconds since 1970.
         time_ms: u64,
+        /// When that came.
+        at: Instant,
     },
     /// It cannot be reached; the next attempt comes by itself.
     Offline,
@@ -38,6 +40,22 @@ pub enum ServerStatus {
         /// Whether this device is the one to update.
         we_are_too_old: bool,
     },
+}
+
+/// A server's clock, carried on by our own monotonic one: a wrong local clock does no harm.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerClock {
+    time_ms: u64,
+    at: Instant,
+}
+
+impl ServerClock {
+    /// What it shows now, milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        let passed = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.time_ms.saturating_add(passed)
+    }
 }
 
 /// Why a server did not do what was asked.
@@ -134,6 +152,44 @@ impl SignalingClient {
     /// No such device, refused, or no answer.
     pub async fn dial(&self, device: DeviceId) -> Result<MailboxId, SignalingError> {
         self.ask(|reply| Command::Dial { device, reply }).await
+    }
+
+    /// A nameplate for a code, and the mailbox behind it.
+    ///
+    /// # Errors
+    /// Too many were asked for, or no answer.
+    pub async fn allocate(&self) -> Result<(Nameplate, MailboxId), SignalingError> {
+        self.ask(|reply| Command::Allocate { reply }).await
+    }
+
+    /// The mailbox behind a nameplate. Takes some work while somebody guesses codes at the server.
+    ///
+    /// # Errors
+    /// No such nameplate, too many tries, or no answer.
+    pub async fn claim(&self, nameplate: Nameplate) -> Result<MailboxId, SignalingError> {
+        self.ask(|reply| Command::Claim { nameplate, stamp: None, reply }).await
+    }
+
+    /// Gives a nameplate back, because its code is used or burnt.
+    pub async fn release(&self, nameplate: Nameplate) {
+        // A client that has ended left its mailbox too, and the nameplate goes with that.
+        let _ = self.commands.send(Command::Release { nameplate }).await;
+    }
+
+    /// The hour of the server's clock now, milliseconds since 1970 counted on from `welcome`; waits until it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn clock(&self) -> Result<ServerClock, SignalingError> {
+        let mut status = self.status.clone();
+        let online =
+            status.wait_for(|status| matches!(status, ServerStatus::Online { .. } | ServerStatus::Incompatible { .. }));
+        match &*online.await.map_err(|_| SignalingError::Ended)? {
+            ServerStatus::Online { time_ms, at, .. } => Ok(ServerClock { time_ms: *time_ms, at: *at }),
+            ServerStatus::Connecting | ServerStatus::Offline | ServerStatus::Incompatible { .. } => {
+                Err(SignalingError::Ended)
+            }
+        }
     }
 
     /// Lists this device to others at the server for `seconds`; 0 takes it off. Repeated after each loss of the socket.

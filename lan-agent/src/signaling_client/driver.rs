@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use lanyard_protocol::signaling::{
     Body, ClientMessage, ErrorCode, IceServer, ListedDevice, Platform, ServerMessage, Side,
 };
-use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, PROTOCOL_VERSION, SlotToken, limits};
+use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, Nameplate, PROTOCOL_VERSION, SlotToken, limits};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -32,14 +32,49 @@ const MAILBOX_EVENTS: usize = 64;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+type Reply<T> = oneshot::Sender<Result<T, SignalingError>>;
+
 /// What the handles ask for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Join { mailbox: MailboxId, reply: oneshot::Sender<Result<Mailbox, SignalingError>> },
+    Join { mailbox: MailboxId, reply: Reply<Mailbox> },
     Send { mailbox: MailboxId, to: MemberNumber, body: Body },
     Leave { mailbox: MailboxId },
-    Dial { device: DeviceId, reply: oneshot::Sender<Result<MailboxId, SignalingError>> },
+    Dial { device: DeviceId, reply: Reply<MailboxId> },
+    Allocate { reply: Reply<(Nameplate, MailboxId)> },
+    Claim { nameplate: Nameplate, stamp: Option<u64>, reply: Reply<MailboxId> },
+    Release { nameplate: Nameplate },
     Announce { name: String, platform: Platform, seconds: u32 },
+}
+
+/// Asked of the server and not answered. Errors that name no mailbox answer the first that they fit.
+enum Pending {
+    Dial { device: DeviceId, reply: Reply<MailboxId> },
+    Allocate { reply: Reply<(Nameplate, MailboxId)> },
+    Claim { nameplate: Nameplate, reply: Reply<MailboxId> },
+}
+
+impl Pending {
+    fn may_fail_with(&self, code: ErrorCode) -> bool {
+        match code {
+            ErrorCode::NoSuchNameplate => matches!(self, Self::Claim { .. }),
+            ErrorCode::NoSuchDevice => matches!(self, Self::Dial { .. }),
+            ErrorCode::Malformed
+            | ErrorCode::RateLimited
+            | ErrorCode::Full
+            | ErrorCode::NotJoined
+            | ErrorCode::QueueFull
+            | ErrorCode::SlotGone => true,
+        }
+    }
+
+    fn fail(self, error: SignalingError) {
+        // Whoever asked may have stopped waiting.
+        match self {
+            Self::Dial { reply, .. } | Self::Claim { reply, .. } => drop(reply.send(Err(error))),
+            Self::Allocate { reply } => drop(reply.send(Err(error))),
+        }
+    }
 }
 
 /// Where the server is, and what it wants to see.
@@ -57,7 +92,9 @@ pub(super) struct Driver {
     nearby: watch::Sender<Option<Vec<ListedDevice>>>,
     rings: mpsc::Sender<MailboxId>,
     mailboxes: HashMap<MailboxId, Held>,
-    dials: VecDeque<(DeviceId, oneshot::Sender<Result<MailboxId, SignalingError>>)>,
+    pending: VecDeque<Pending>,
+    /// This socket's id, which stamps are made for.
+    device: Option<DeviceId>,
     announcement: Option<(String, Platform, u32)>,
 }
 
@@ -98,7 +135,8 @@ impl Driver {
             nearby,
             rings,
             mailboxes: HashMap::new(),
-            dials: VecDeque::new(),
+            pending: VecDeque::new(),
+            device: None,
             announcement: None,
         }
     }
@@ -118,8 +156,8 @@ impl Driver {
                 Ended::Lost => {
                     info!("lost the signaling server; connecting again");
                     self.status.send_replace(ServerStatus::Connecting);
-                    for (_, reply) in self.dials.drain(..) {
-                        let _ = reply.send(Err(SignalingError::NoAnswer));
+                    for request in self.pending.drain(..) {
+                        request.fail(SignalingError::NoAnswer);
                     }
                 }
                 Ended::NoHandles => return,
@@ -189,7 +227,12 @@ impl Driver {
                     if let ServerMessage::Welcome { device, time_ms, .. } = &message {
                         welcomed = true;
                         backoff.reset();
-                        self.status.send_replace(ServerStatus::Online { device: *device, time_ms: *time_ms });
+                        self.device = Some(*device);
+                        self.status.send_replace(ServerStatus::Online {
+                            device: *device,
+                            time_ms: *time_ms,
+                            at: tokio::time::Instant::now(),
+                        });
                         if self.return_to_slots(&mut socket).await.is_err() {
                             return Ended::Lost;
                         }
@@ -241,9 +284,18 @@ impl Driver {
             }
             Command::Leave { mailbox } => self.mailboxes.remove(&mailbox).map(|_| ClientMessage::Leave { mailbox }),
             Command::Dial { device, reply } => {
-                self.dials.push_back((device, reply));
+                self.pending.push_back(Pending::Dial { device, reply });
                 Some(ClientMessage::Dial { device })
             }
+            Command::Allocate { reply } => {
+                self.pending.push_back(Pending::Allocate { reply });
+                Some(ClientMessage::Allocate)
+            }
+            Command::Claim { nameplate, stamp, reply } => {
+                self.pending.push_back(Pending::Claim { nameplate: nameplate.clone(), reply });
+                Some(ClientMessage::Claim { nameplate, stamp })
+            }
+            Command::Release { nameplate } => Some(ClientMessage::Release { nameplate }),
             Command::Announce { name, platform, seconds } => {
                 self.announcement = (seconds > 0).then(|| (name.clone(), platform, seconds));
                 Some(ClientMessage::Announce { name, platform, seconds })
@@ -282,8 +334,9 @@ impl Driver {
                 }
             }
             ServerMessage::Error { code, message, mailbox } => self.handle_error(code, message, mailbox),
-            // Spoken codes are not asked for by this client.
-            ServerMessage::Allocated { .. } | ServerMessage::Claimed { .. } => {}
+            ServerMessage::Allocated { nameplate, mailbox } => self.answer_allocation(nameplate, mailbox),
+            ServerMessage::Claimed { nameplate, mailbox } => self.answer_claim(&nameplate, mailbox),
+            ServerMessage::StampWanted { nameplate, bits } => self.work_for_claim(nameplate, bits),
             // Read by `serve`; a second one changes nothing.
             ServerMessage::Welcome { .. } | ServerMessage::Refused { .. } => {}
         }
@@ -318,20 +371,57 @@ impl Driver {
             }
             (_, Some(mailbox)) => self.end(mailbox, MailboxEvent::Gone, SignalingError::Refused { code, message }),
             (_, None) => {
-                // Answers to calls come in the order of the calls.
-                if let Some((device, _)) = self.dials.front() {
-                    self.answer_dial(*device, Err(SignalingError::Refused { code, message }));
+                let asked = self.pending.iter().position(|request| request.may_fail_with(code));
+                if let Some(request) = asked.and_then(|at| self.pending.remove(at)) {
+                    request.fail(SignalingError::Refused { code, message });
                 }
             }
         }
     }
 
-    fn answer_dial(&mut self, device: DeviceId, answer: Result<MailboxId, SignalingError>) {
-        if let Some(at) = self.dials.iter().position(|(asked, _)| *asked == device)
-            && let Some((_, reply)) = self.dials.remove(at)
-        {
+    fn answer_dial(&mut self, dialed: DeviceId, answer: Result<MailboxId, SignalingError>) {
+        let asked = |request: &Pending| matches!(request, Pending::Dial { device, .. } if *device == dialed);
+        if let Some(Pending::Dial { reply, .. }) = self.take_pending(asked) {
             let _ = reply.send(answer);
         }
+    }
+
+    fn answer_allocation(&mut self, nameplate: Nameplate, mailbox: MailboxId) {
+        if let Some(Pending::Allocate { reply }) =
+            self.take_pending(|request| matches!(request, Pending::Allocate { .. }))
+        {
+            let _ = reply.send(Ok((nameplate, mailbox)));
+        }
+    }
+
+    fn answer_claim(&mut self, claimed: &Nameplate, mailbox: MailboxId) {
+        let asked = |request: &Pending| matches!(request, Pending::Claim { nameplate, .. } if nameplate == claimed);
+        if let Some(Pending::Claim { reply, .. }) = self.take_pending(asked) {
+            let _ = reply.send(Ok(mailbox));
+        }
+    }
+
+    /// Works beside the socket, then claims again (SG-21).
+    fn work_for_claim(&mut self, wanted: Nameplate, bits: u8) {
+        let asked = |request: &Pending| matches!(request, Pending::Claim { nameplate, .. } if *nameplate == wanted);
+        let Some(Pending::Claim { nameplate, reply }) = self.take_pending(asked) else { return };
+        let (Some(device), Some(commands)) = (self.device, self.own_commands.upgrade()) else { return };
+        if bits > limits::STAMP_BITS {
+            let message = "The server asks for more work than a code is worth. Scan the QR code instead.".to_owned();
+            let _ = reply.send(Err(SignalingError::Refused { code: ErrorCode::RateLimited, message }));
+            return;
+        }
+        debug!(bits, "a claim costs work now");
+        tokio::task::spawn_blocking(move || {
+            let stamp = lanyard_signaling::find_stamp(device, &nameplate, bits);
+            // Without room in the queue the asker hears nothing and gives up by itself.
+            let _ = commands.blocking_send(Command::Claim { nameplate, stamp, reply });
+        });
+    }
+
+    fn take_pending(&mut self, is_it: impl Fn(&Pending) -> bool) -> Option<Pending> {
+        let at = self.pending.iter().position(is_it)?;
+        self.pending.remove(at)
     }
 
     fn pass_on(&mut self, mailbox: MailboxId, event: MailboxEvent) {

@@ -9,6 +9,6 @@ mod driver;
 mod mailbox;
 mod url;
 
-pub use client::{ServerStatus, SignalingClient, SignalingError};
+pub use client::{ServerClock, ServerStatus, SignalingClient, SignalingError};
 pub use mailbox::{Mailbox, MailboxEvent, MailboxSender};
 pub use url::{ServerUrl, ServerUrlError};

@@ -8,6 +8,7 @@ use lanyard_protocol::{MailboxId, Nameplate};
 use super::{Rejection, Server, Timer};
 use crate::ConnectionId;
 use crate::nameplate::Plate;
+use crate::stamp::is_stamp;
 
 const NO_SUCH_NAMEPLATE: Rejection = Rejection(
     ErrorCode::NoSuchNameplate,
@@ -42,8 +43,20 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn claim(&mut self, now: Instant, id: ConnectionId, nameplate: &Nameplate) -> Result<(), Rejection> {
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        nameplate: &Nameplate,
+        stamp: Option<u64>,
+    ) -> Result<(), Rejection> {
         if let Some(key) = self.source_of(id) {
+            // Before the try is counted: asking what it costs is free.
+            let bits = self.limits.stamp_bits;
+            if self.nameplates.is_guessed(now) && !self.is_stamped(id, nameplate, stamp, bits) {
+                self.say(id, ServerMessage::StampWanted { nameplate: nameplate.clone(), bits });
+                return Ok(());
+            }
             let crowd = self.sources.len() > self.limits.sources_remembered;
             let claims = &mut self.sources.entry(key).claims;
             let allowed = !(crowd && claims.is_empty()) && claims.take(&self.limits, now);
@@ -58,6 +71,11 @@ impl Server {
         };
         self.say(id, ServerMessage::Claimed { nameplate: nameplate.clone(), mailbox });
         Ok(())
+    }
+
+    fn is_stamped(&self, id: ConnectionId, nameplate: &Nameplate, stamp: Option<u64>, bits: u8) -> bool {
+        let device = self.connections.get(&id).and_then(|connection| connection.device);
+        device.zip(stamp).is_some_and(|(device, stamp)| is_stamp(device, nameplate, stamp, bits))
     }
 
     /// Only a member of the mailbox behind it may end a nameplate: everybody else would only have to guess four digits

@@ -214,7 +214,9 @@ impl Server {
             }
             ClientMessage::Leave { mailbox } => self.leave(now, id, mailbox).map_err(|why| (why, Some(mailbox))),
             ClientMessage::Allocate => self.allocate(now, id).map_err(|why| (why, None)),
-            ClientMessage::Claim { nameplate } => self.claim(now, id, &nameplate).map_err(|why| (why, None)),
+            ClientMessage::Claim { nameplate, stamp } => {
+                self.claim(now, id, &nameplate, stamp).map_err(|why| (why, None))
+            }
             ClientMessage::Release { nameplate } => self.release(now, id, &nameplate).map_err(|why| (why, None)),
             ClientMessage::Announce { name, platform, seconds } => {
                 self.announce(now, id, name, platform, seconds).map_err(|why| (why, None))

@@ -16,3 +16,5 @@ export const TEXT_BYTES = 48 * 1024;
 export const DOORS = 8;
 /** Bytes of one such address. */
 export const DOOR_BYTES = 300;
+/** The most work that a client does for a claim, in zero bits. */
+export const STAMP_BITS = 22;

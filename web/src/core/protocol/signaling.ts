@@ -106,6 +106,8 @@ export function decodeServerMessage(text: string): ServerMessage {
     case 'allocated':
     case 'claimed':
       return { type, nameplate: fields.nameplate('nameplate'), mailbox: fields.id('mailbox') };
+    case 'stamp_wanted':
+      return { type, nameplate: fields.nameplate('nameplate'), bits: fields.integer('bits', U8) };
     case 'nearby':
       return { type, devices: fields.list('devices', NEARBY_DEVICES, decodeListedDevice) };
     case 'dialed':

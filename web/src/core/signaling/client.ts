@@ -6,12 +6,14 @@ import type { ErrorCode } from '../protocol/generated/ErrorCode';
 import type { ListedDevice } from '../protocol/generated/ListedDevice';
 import type { Platform } from '../protocol/generated/Platform';
 import type { ServerMessage } from '../protocol/generated/ServerMessage';
+import { STAMP_BITS } from '../protocol/limits';
 import { decodeServerMessage, encodeClientMessage } from '../protocol/signaling';
 import { PROTOCOL_VERSION, tooOld } from '../protocol/version';
 import { Backoff } from './backoff';
 import { Mailbox, type MailboxEvents } from './mailbox';
 import { Pace } from './pace';
 import type { OpenSocket, Socket } from './socket';
+import { findStamp } from './stamp';
 
 /** No `welcome` by then: the socket is given up. */
 const WELCOME_MS = 10_000;
@@ -90,6 +92,8 @@ export class SignalingClient {
   #announcement: Announcement | null = null;
   /** The request at the head of `#requests` was sent on this socket. */
   #asked = false;
+  /** This socket's id, which stamps are made for. */
+  #device: string | null = null;
 
   constructor({ open, clock, random, events }: SignalingOptions) {
     this.#open = open;
@@ -256,6 +260,7 @@ export class SignalingClient {
     this.#backoff.reset();
     this.#pace = new Pace(BURST, PER_SECOND, this.#clock.now());
     this.#setState({ state: 'online' });
+    this.#device = welcome.device;
     this.#events.onWelcome(welcome.device, welcome.time_ms);
     for (const mailbox of [...this.#mailboxes.values()]) mailbox.handleOnline();
     this.#announceAgain();
@@ -287,6 +292,9 @@ export class SignalingClient {
       case 'claimed':
       case 'dialed':
         this.#settle(message);
+        break;
+      case 'stamp_wanted':
+        this.#workForClaim(message.nameplate, message.bits);
         break;
       case 'error':
         if (message.mailbox === undefined) this.#fail(message.code);
@@ -328,6 +336,23 @@ export class SignalingClient {
     if (request === undefined || this.#asked || this.#state.state !== 'online') return;
     this.#asked = true;
     this.#transmit(request.message);
+  }
+
+  /** Somebody guesses codes at the server, so the claim costs work (SG-21). */
+  #workForClaim(nameplate: string, bits: number): void {
+    const request = this.#requests[0];
+    if (request?.message.type !== 'claim' || request.message.nameplate !== nameplate || !this.#asked) return;
+    const device = this.#device;
+    if (device === null || bits > STAMP_BITS) {
+      this.#fail('rate_limited');
+      return;
+    }
+    void findStamp(device, nameplate, bits).then((stamp) => {
+      // A stamp is good for its socket only, and whoever asked may have given up.
+      if (this.#requests[0] === request && this.#device === device) {
+        this.#transmit({ type: 'claim', nameplate, stamp });
+      }
+    });
   }
 
   #settle(message: ServerMessage): void {

@@ -41,7 +41,11 @@ mailbox: MailboxId, } | { "type": "allocate" } | { "type": "claim",
 /**
  * The digits of the code.
  */
-nameplate: Nameplate, } | { "type": "release", 
+nameplate: Nameplate, 
+/**
+ * Proof of work, after `stamp_wanted`: a number below 2⁵³ found by trying (SG-21).
+ */
+stamp?: number, } | { "type": "release", 
 /**
  * From `allocated`.
  */

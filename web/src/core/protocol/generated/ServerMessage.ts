@@ -110,7 +110,15 @@ nameplate: Nameplate,
 /**
  * Join this.
  */
-mailbox: MailboxId, } | { "type": "nearby", 
+mailbox: MailboxId, } | { "type": "stamp_wanted", 
+/**
+ * As asked.
+ */
+nameplate: Nameplate, 
+/**
+ * Zero bits that the stamp's hash begins with; at most [`limits::STAMP_BITS`].
+ */
+bits: number, } | { "type": "nearby", 
 /**
  * Without the receiver itself.
  */
