@@ -74,6 +74,11 @@ opaque_id! {
     SlotToken
 }
 
+opaque_id! {
+    /// Opens `/v1/relay` for one side of a mailbox. Drawn by the server, told to that side alone.
+    LaneTicket
+}
+
 /// Logs show the first six characters: enough to follow one through a log, too few to use it.
 macro_rules! short_debug {
     ($($name:ident),*) => {$(
@@ -89,6 +94,12 @@ short_debug!(MailboxId, DeviceId);
 impl fmt::Debug for SlotToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SlotToken(redacted)")
+    }
+}
+
+impl fmt::Debug for LaneTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LaneTicket(redacted)")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Lanyard's parts say to each other: types, limits and framing, and nothing that does anything.
 //!
 //! * [`signaling`]: client ↔ server over the WebSocket `/v1/ws`, JSON text.
+//! * [`lane`]: what a client says first on the WebSocket `/v1/relay`, which then carries sealed bytes.
 //! * [`peer`]: device ↔ device, sealed by `pairing` and carried as opaque bodies by the server.
 //! * [`control`] and [`frame`]: device ↔ device on the open link, for transfers.
 //!
@@ -12,12 +13,13 @@
 pub mod control;
 pub mod frame;
 mod ids;
+pub mod lane;
 pub mod limits;
 pub mod peer;
 pub mod signaling;
 mod version;
 
-pub use ids::{DeviceId, IdError, MailboxId, MemberNumber, Nameplate, SlotToken};
+pub use ids::{DeviceId, IdError, LaneTicket, MailboxId, MemberNumber, Nameplate, SlotToken};
 pub use version::{PROTOCOL_VERSION, TooOld, check_version};
 
 /// Why a JSON message could not be read.

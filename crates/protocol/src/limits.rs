@@ -12,6 +12,13 @@ pub const DEVICE_NAME_BYTES: usize = 64;
 /// Devices in one nearby list.
 pub const NEARBY_DEVICES: usize = 256;
 
+/// Bytes that one lane frame carries, kind and seal not counted (LK-12). So few that a page seals one in under a
+/// millisecond.
+pub const LANE_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// Bytes of one WebSocket message on `/v1/relay`: payload, one byte of kind, 24 of seal.
+pub const LANE_MESSAGE_BYTES: usize = LANE_PAYLOAD_BYTES + 25;
+
 /// Bytes of one message on the control channel.
 pub const CONTROL_MESSAGE_BYTES: usize = 64 * 1024;
 

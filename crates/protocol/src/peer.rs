@@ -27,15 +27,20 @@ pub struct Profile {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[ts(export)]
 pub enum PeerMessage {
-    /// Part of opening or repairing a WebRTC link (RFC 9429, RFC 8838).
+    /// Part of opening or repairing a link.
     Signal {
-        /// Which attempt it belongs to; counted from 1 by the offerer, so that a late message harms nothing.
+        /// Which attempt it belongs to; counted from 1 by R, so that a late message harms nothing (LK-2).
         attempt: u32,
         /// What it says.
         signal: Signal,
     },
-    /// The answerer asks the offerer for a new attempt, because its link is lost.
-    Reconnect,
+    /// I asks R for a new attempt, because its link is lost or silent.
+    Reconnect {
+        /// Only a lane can work: this device has no WebRTC, or found no address of its own to offer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(as = "Option<bool>", optional)]
+        lane: bool,
+    },
     /// This device's id at the server both are connected to, so that it can be listed and rung.
     Here {
         /// From `welcome`.
@@ -60,7 +65,8 @@ pub enum PeerMessage {
     Bye,
 }
 
-/// Session descriptions and candidates, as `RTCPeerConnection` takes and gives them.
+/// Session descriptions and candidates, as `RTCPeerConnection` takes and gives them (RFC 9429, RFC 8838), or the word
+/// that an attempt goes over a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[ts(export)]
@@ -90,6 +96,13 @@ pub enum Signal {
     },
     /// No more candidates of this attempt.
     EndOfCandidates,
+    /// This attempt is a lane: R says it when it begins, I answers with it (LK-10).
+    Lane {
+        /// The server of the lane runs on the device that says this, so nobody else is on the way.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(as = "Option<bool>", optional)]
+        own_server: bool,
+    },
 }
 
 impl PeerMessage {

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::{DecodeError, DeviceId, MailboxId, MemberNumber, Nameplate, SlotToken, limits};
+use crate::{DecodeError, DeviceId, LaneTicket, MailboxId, MemberNumber, Nameplate, SlotToken, limits};
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -111,6 +111,10 @@ pub enum ServerMessage {
         slot: SlotToken,
         /// STUN and TURN servers with credentials for this member.
         ice_servers: Vec<IceServer>,
+        /// Opens `/v1/relay` for this member (LK-10); absent where the server carries no lanes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        lane: Option<LaneTicket>,
     },
     /// Somebody came to, left, lost or returned to the mailbox.
     Presence {

@@ -46,6 +46,8 @@ fn limits_are_those_of_the_vectors() {
         "nearby_devices": limits::NEARBY_DEVICES,
         "control_message_bytes": limits::CONTROL_MESSAGE_BYTES,
         "text_bytes": limits::TEXT_BYTES,
+        "lane_payload_bytes": limits::LANE_PAYLOAD_BYTES,
+        "lane_message_bytes": limits::LANE_MESSAGE_BYTES,
     });
     assert_eq!(ours, vectors().limits);
 }

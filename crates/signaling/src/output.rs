@@ -1,7 +1,7 @@
 //! What the shell must do.
 
 use lanyard_protocol::signaling::{IceServer, ServerLimits, ServerMessage};
-use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, PROTOCOL_VERSION, SlotToken};
+use lanyard_protocol::{DeviceId, LaneTicket, MailboxId, MemberNumber, PROTOCOL_VERSION, SlotToken};
 
 use crate::{CallId, ConnectionId};
 
@@ -17,7 +17,7 @@ pub enum Output {
     },
     /// Complete with the wall clock and send.
     Welcome(Welcome),
-    /// Complete with ICE servers for this member and send.
+    /// Complete with ICE servers and lane ticket for this member and send.
     Joined(Joined),
     /// Send `ice_servers` with fresh credentials.
     RenewCredentials {
@@ -88,7 +88,7 @@ impl Welcome {
     }
 }
 
-/// `joined` without ICE servers.
+/// `joined` without ICE servers and lane ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// To which socket.
@@ -106,13 +106,14 @@ pub struct Joined {
 impl Joined {
     /// The message.
     #[must_use]
-    pub fn with_ice_servers(self, ice_servers: Vec<IceServer>) -> ServerMessage {
+    pub fn with_paths(self, ice_servers: Vec<IceServer>, lane: Option<LaneTicket>) -> ServerMessage {
         ServerMessage::Joined {
             mailbox: self.mailbox,
             member: self.member,
             others: self.others,
             slot: self.slot,
             ice_servers,
+            lane,
         }
     }
 }

@@ -102,6 +102,8 @@ impl Negotiation {
             Signal::Candidate { candidate, .. } => self.take_candidate(connection, shared, &candidate).await,
             // The stack needs no sign of it: pairs fail by their own clock.
             Signal::EndOfCandidates => Ok(()),
+            // An attempt of another kind.
+            Signal::Lane { .. } => Ok(()),
         }
     }
 

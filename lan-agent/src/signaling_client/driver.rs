@@ -305,7 +305,7 @@ impl Driver {
 
     fn handle_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Joined { mailbox, member, others, slot, ice_servers } => {
+            ServerMessage::Joined { mailbox, member, others, slot, ice_servers, .. } => {
                 self.handle_joined(mailbox, member, others, slot, ice_servers);
             }
             ServerMessage::Presence { mailbox, member, state } => {

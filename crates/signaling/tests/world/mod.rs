@@ -160,7 +160,7 @@ impl World {
             match output {
                 Output::Send { to, message } => self.record(to, message),
                 Output::Welcome(welcome) => self.record(welcome.to, welcome.at(1_700_000_000_000)),
-                Output::Joined(joined) => self.record(joined.to, joined.with_ice_servers(vec![])),
+                Output::Joined(joined) => self.record(joined.to, joined.with_paths(vec![], None)),
                 Output::RenewCredentials { to, mailbox, member } => self.renewed.push((to, mailbox, member)),
                 Output::MemberGone { mailbox, member } => self.gone.push((mailbox, member)),
                 Output::ReportDrained { connection } => self.drains.push(connection),

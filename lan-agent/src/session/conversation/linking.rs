@@ -131,7 +131,7 @@ impl Conversation {
         self.repair_at = Some(now + REPAIR_EVERY);
         self.repairs = self.repairs.saturating_add(1);
         if !self.is_offerer() {
-            self.say(&PeerMessage::Reconnect);
+            self.say(&PeerMessage::Reconnect { lane: false });
             return;
         }
         match &self.link {

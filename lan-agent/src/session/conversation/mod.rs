@@ -345,7 +345,7 @@ impl Conversation {
     async fn handle_peer_message(&mut self, message: PeerMessage) -> Next {
         match message {
             PeerMessage::Signal { attempt, signal } => self.handle_signal(attempt, signal).await,
-            PeerMessage::Reconnect => {
+            PeerMessage::Reconnect { .. } => {
                 let young = self.link.as_ref().is_some_and(|link| link.phase != Phase::Bound);
                 if self.is_offerer() && !young {
                     self.begin_attempt(self.attempt.saturating_add(1)).await;

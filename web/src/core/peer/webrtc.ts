@@ -83,6 +83,9 @@ export class WebRtcLink implements Link {
         case 'end_of_candidates':
           this.#signaled.end();
           break;
+        case 'lane':
+          // An attempt of another kind.
+          break;
       }
     });
   }

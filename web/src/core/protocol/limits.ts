@@ -10,6 +10,10 @@ export const DEVICE_NAME_BYTES = 64;
 export const NEARBY_DEVICES = 256;
 /** Bytes of one message on the control channel. */
 export const CONTROL_MESSAGE_BYTES = 64 * 1024;
+/** Bytes that one lane frame carries, kind and seal not counted. */
+export const LANE_PAYLOAD_BYTES = 64 * 1024;
+/** Bytes of one WebSocket message on `/v1/relay`. */
+export const LANE_MESSAGE_BYTES = LANE_PAYLOAD_BYTES + 25;
 /** Bytes of a text message from person to person, in UTF-8. */
 export const TEXT_BYTES = 48 * 1024;
 /** Addresses of a device's own server in one message. */

@@ -71,15 +71,17 @@ export function decodeServerMessage(text: string): ServerMessage {
         protocol_version: fields.integer('protocol_version', U32),
         too_old: fields.word('too_old', SIDES),
       };
-    case 'joined':
-      return {
+    case 'joined': {
+      const joined = {
         type,
         mailbox: fields.id('mailbox'),
         member: fields.integer('member', U8),
         others: fields.list('others', 256, integerItem(U8)),
         slot: fields.id('slot'),
         ice_servers: fields.list('ice_servers', ICE_SERVERS, decodeIceServer),
-      };
+      } as const;
+      return fields.has('lane') ? { ...joined, lane: fields.id('lane') } : joined;
+    }
     case 'presence':
       return {
         type,

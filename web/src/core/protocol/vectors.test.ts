@@ -52,6 +52,8 @@ test('limits are those of the vectors', () => {
     nearby_devices: limits.NEARBY_DEVICES,
     control_message_bytes: limits.CONTROL_MESSAGE_BYTES,
     text_bytes: limits.TEXT_BYTES,
+    lane_payload_bytes: limits.LANE_PAYLOAD_BYTES,
+    lane_message_bytes: limits.LANE_MESSAGE_BYTES,
   }).toEqual(signaling.limits);
 });
 

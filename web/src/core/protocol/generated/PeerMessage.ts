@@ -8,13 +8,17 @@ import type { Signal } from "./Signal";
  */
 export type PeerMessage = { "type": "signal", 
 /**
- * Which attempt it belongs to; counted from 1 by the offerer, so that a late message harms nothing.
+ * Which attempt it belongs to; counted from 1 by R, so that a late message harms nothing (LK-2).
  */
 attempt: number, 
 /**
  * What it says.
  */
-signal: Signal, } | { "type": "reconnect" } | { "type": "here", 
+signal: Signal, } | { "type": "reconnect", 
+/**
+ * Only a lane can work: this device has no WebRTC, or found no address of its own to offer.
+ */
+lane?: boolean, } | { "type": "here", 
 /**
  * From `welcome`.
  */

@@ -3,6 +3,7 @@ import type { Body } from "./Body";
 import type { DeviceId } from "./DeviceId";
 import type { ErrorCode } from "./ErrorCode";
 import type { IceServer } from "./IceServer";
+import type { LaneTicket } from "./LaneTicket";
 import type { ListedDevice } from "./ListedDevice";
 import type { MailboxId } from "./MailboxId";
 import type { Nameplate } from "./Nameplate";
@@ -58,7 +59,11 @@ slot: SlotToken,
 /**
  * STUN and TURN servers with credentials for this member.
  */
-ice_servers: Array<IceServer>, } | { "type": "presence", 
+ice_servers: Array<IceServer>, 
+/**
+ * Opens `/v1/relay` for this member (LK-10); absent where the server carries no lanes.
+ */
+lane?: LaneTicket, } | { "type": "presence", 
 /**
  * Which mailbox.
  */
