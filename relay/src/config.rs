@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use lanyard_signaling::Limits;
 use serde::Deserialize;
 
+pub use crate::lane::LaneConfig;
 pub use crate::turn::config::{PeerPolicy, Secret, TurnConfig, TurnUser};
 
 /// Settings of a relay. In a TOML file the fields of the parts are tables; unknown keys are refused.
@@ -26,6 +27,8 @@ pub struct Config {
     pub turn: TurnConfig,
     /// Mailboxes, codes and the nearby list.
     pub signaling: SignalingConfig,
+    /// Sealed bytes over WebSockets, where nothing else gets through.
+    pub lanes: LaneConfig,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
     /// What is written to standard error.
@@ -42,6 +45,7 @@ impl Default for Config {
             stun: StunConfig::default(),
             turn: TurnConfig::default(),
             signaling: SignalingConfig::default(),
+            lanes: LaneConfig::default(),
             metrics: MetricsAccess::default(),
             log: LogConfig::default(),
             drain_seconds: 10,
@@ -305,6 +309,7 @@ impl Config {
             });
         }
         self.turn.check()?;
+        self.lanes.check()?;
         let counts = [
             ("http.connections", self.http.connections),
             ("http.connections_per_source", self.http.connections_per_source),

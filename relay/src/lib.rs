@@ -30,7 +30,7 @@
 //!
 //! Inside: one loop owns the signaling machine (`switchboard`), each WebSocket has a reader, a writer and a bounded
 //! queue between (`ws`, `out_queue`), HTTP stands behind one set of checks (`http::guard`), and `turn` answers STUN
-//! through `lanyard-turn-core`. The relay can read nothing that devices say to each other: it depends on neither
+//! through `lanyard-turn-core`. `lane` joins two WebSockets where nothing else gets through. The relay can read nothing that devices say to each other: it depends on neither
 //! `lanyard-pairing` nor `lanyard-transfer`.
 
 #![deny(unsafe_code)]
@@ -39,6 +39,7 @@ mod agent_token;
 pub mod config;
 mod http;
 mod ice;
+mod lane;
 mod listener;
 mod metrics;
 mod out_queue;

@@ -25,10 +25,18 @@ pub(crate) struct Metrics {
     closes: [AtomicU64; 4],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
+    lanes_total: AtomicU64,
+    lanes_refused: AtomicU64,
+    lane_closes: [AtomicU64; LANE_CLOSE_CODES.len()],
+    lane_messages: AtomicU64,
+    lane_bytes: AtomicU64,
 }
 
 /// Close codes that are counted.
 const CLOSE_CODES: [u16; 4] = [1002, 1008, 1009, 1013];
+
+/// Close codes of lanes that are counted.
+const LANE_CLOSE_CODES: [u16; 8] = [1001, 1002, 1008, 1009, 1013, 4001, 4002, 4003];
 
 fn add(counter: &AtomicU64, amount: usize) {
     counter.fetch_add(amount as u64, Ordering::Relaxed);
@@ -90,7 +98,26 @@ impl Metrics {
         add(&self.sent_bytes, bytes);
     }
 
-    pub(crate) fn render(&self, signaling: &Snapshot, turn: &turn::Snapshot) -> String {
+    pub(crate) fn lane_opened(&self) {
+        add(&self.lanes_total, 1);
+    }
+
+    pub(crate) fn lane_refused(&self) {
+        add(&self.lanes_refused, 1);
+    }
+
+    pub(crate) fn count_lane_close(&self, close: Close) {
+        if let Some(at) = LANE_CLOSE_CODES.iter().position(|code| *code == close.code) {
+            add(&self.lane_closes[at], 1);
+        }
+    }
+
+    pub(crate) fn lane_forwarded(&self, bytes: usize) {
+        add(&self.lane_messages, 1);
+        add(&self.lane_bytes, bytes);
+    }
+
+    pub(crate) fn render(&self, signaling: &Snapshot, lane_sockets: usize, turn: &turn::Snapshot) -> String {
         let Snapshot { occupancy, counters } = signaling;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut page = Exposition::default();
@@ -149,6 +176,21 @@ impl Metrics {
         page.counter("signaling_bodies_total", "Sealed bodies carried.", &[plain(counters.bodies_total)]);
         page.counter("signaling_body_bytes_total", "Bytes of these.", &[plain(counters.body_bytes_total)]);
         page.counter("signaling_errors_total", "Requests answered with an error.", &[plain(counters.errors_total)]);
+        page.gauge("lane_sockets", "WebSockets of lanes; two make one.", &[plain(lane_sockets as u64)]);
+        page.counter("lane_sockets_total", "WebSockets of lanes taken.", &[plain(read(&self.lanes_total))]);
+        page.counter(
+            "lane_sockets_refused_total",
+            "WebSockets of lanes refused because of a limit.",
+            &[plain(read(&self.lanes_refused))],
+        );
+        let closes: Vec<_> = LANE_CLOSE_CODES
+            .iter()
+            .zip(&self.lane_closes)
+            .map(|(code, count)| (label("code", &code.to_string()), read(count)))
+            .collect();
+        page.counter("lane_sockets_closed_total", "WebSockets of lanes closed by the relay, by close code.", &closes);
+        page.counter("lane_messages_total", "Sealed messages carried.", &[plain(read(&self.lane_messages))]);
+        page.counter("lane_bytes_total", "Bytes of these.", &[plain(read(&self.lane_bytes))]);
         turn.render(&mut page);
         page.text
     }

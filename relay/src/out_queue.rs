@@ -35,6 +35,13 @@ impl Close {
     pub(crate) const IDLE: Self = Self { code: 1008, reason: "nothing was asked for in time" };
     pub(crate) const FLOODING: Self = Self { code: 1008, reason: "too many messages for too long" };
     pub(crate) const TOO_LONG: Self = Self { code: 1009, reason: "the message is too long" };
+    pub(crate) const NO_SUCH_TICKET: Self = Self { code: 1008, reason: "this ticket opens no lane here" };
+    pub(crate) const NOBODY_CAME: Self = Self { code: 1008, reason: "the other device did not come in time" };
+    pub(crate) const REPLACED: Self = Self { code: 4001, reason: "a newer connection of this device took the place" };
+    pub(crate) const OTHER_GONE: Self = Self { code: 4002, reason: "the other device left the lane" };
+    pub(crate) const MAILBOX_GONE: Self = Self { code: 4003, reason: "the mailbox of this lane is gone" };
+    pub(crate) const USED_UP: Self = Self { code: 1013, reason: "this server carries no more today" };
+    pub(crate) const DEAD: Self = Self { code: 1001, reason: "nothing was heard for too long" };
     pub(crate) const SLOW: Self = Self { code: 1013, reason: "too much is waiting to be read" };
 }
 

@@ -15,6 +15,7 @@ use crate::AgentToken;
 use crate::config::{Config, ConfigError};
 use crate::http::{AppState, Guard, Page, router};
 use crate::ice::{IceProvider, StunOnly};
+use crate::lane::Lanes;
 use crate::listener::{self, Front, Places, Purpose};
 use crate::metrics::Metrics;
 use crate::switchboard::{FrontedCall, Switchboard};
@@ -124,12 +125,14 @@ impl Relay {
             None => Box::new(StunOnly { port: stun_address.map(|address| address.port()) }),
         };
         let server = Server::new(config.signaling.limits(), rand::random());
-        let (switchboard, calls) = Switchboard::start(server, ice, Arc::clone(&metrics));
+        let lanes = Lanes::new(config.lanes.clone());
+        let (switchboard, calls) = Switchboard::start(server, ice, lanes.clone(), Arc::clone(&metrics));
         let agent_token = AgentToken::draw();
         let state = Arc::new(AppState {
             guard: Guard::new(&config.http.hosts, &config.http.origins, &config.http.trusted_proxies),
             page: page.unwrap_or_else(Page::embedded),
             switchboard: switchboard.clone(),
+            lanes,
             metrics: Arc::clone(&metrics),
             metrics_access: config.metrics,
             agent_token: agent_token.clone(),
@@ -299,6 +302,7 @@ impl RelayHandle {
     pub async fn shutdown(self) -> bool {
         self.stop.send_replace(true);
         self.switchboard.stop().await;
+        self.state.lanes.stop();
         let deadline = tokio::time::Instant::now() + self.drain;
         if let Some(turn) = &self.turn {
             drain_turn(&turn.controller, deadline).await;

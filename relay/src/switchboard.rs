@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 
 use crate::ice::{IceProvider, IceRequest};
+use crate::lane::Lanes;
 use crate::metrics::Metrics;
 use crate::out_queue::{Close, OutQueue};
 
@@ -101,6 +102,7 @@ impl Switchboard {
     pub(crate) fn start(
         server: Server,
         ice: Box<dyn IceProvider>,
+        lanes: Lanes,
         metrics: Arc<Metrics>,
     ) -> (Self, mpsc::Receiver<FrontedCall>) {
         let (events, event_inbox) = mpsc::channel(EVENTS);
@@ -112,6 +114,7 @@ impl Switchboard {
         let desk = Desk {
             server,
             ice,
+            lanes,
             metrics,
             sockets: HashMap::new(),
             next_id: 0,
@@ -182,6 +185,7 @@ impl Drop for Seat {
 struct Desk {
     server: Server,
     ice: Box<dyn IceProvider>,
+    lanes: Lanes,
     metrics: Arc<Metrics>,
     sockets: HashMap<ConnectionId, Socket>,
     next_id: u64,
@@ -293,13 +297,17 @@ impl Desk {
                 Output::Joined(joined) => {
                     let (to, mailbox, member) = (joined.to, joined.mailbox, joined.member);
                     let ice_servers = self.mint(to, mailbox, member);
-                    self.write(to, &joined.with_ice_servers(ice_servers));
+                    let lane = self.lanes.ticket(mailbox, member);
+                    self.write(to, &joined.with_paths(ice_servers, lane));
                 }
                 Output::RenewCredentials { to, mailbox, member } => {
                     let ice_servers = self.mint(to, mailbox, member);
                     self.write(to, &ServerMessage::IceServers { mailbox, ice_servers });
                 }
-                Output::MemberGone { mailbox, member } => self.ice.member_gone(mailbox, member),
+                Output::MemberGone { mailbox, member } => {
+                    self.ice.member_gone(mailbox, member);
+                    self.lanes.member_gone(mailbox, member);
+                }
                 Output::ReportDrained { connection } => {
                     if let Some(socket) = self.sockets.get(&connection) {
                         socket.queue.push_drain_mark();

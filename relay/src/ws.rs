@@ -193,7 +193,7 @@ async fn silence(last_heard: watch::Receiver<Instant>, dead: Duration) {
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
+pub(crate) fn is_too_long(error: &axum::Error) -> bool {
     error
         .source()
         .and_then(|source| source.downcast_ref::<tungstenite::Error>())

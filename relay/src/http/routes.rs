@@ -12,6 +12,7 @@ use axum::routing::{any, get};
 use super::guard::Refusal;
 use super::{Caller, Guard, Page, WireInfo, headers};
 use crate::config::{MetricsAccess, SignalingConfig};
+use crate::lane::{self, Lanes};
 use crate::metrics::Metrics;
 use crate::switchboard::Switchboard;
 use crate::{AgentToken, turn, ws};
@@ -21,6 +22,7 @@ pub(crate) struct AppState {
     pub(crate) guard: Guard,
     pub(crate) page: Page,
     pub(crate) switchboard: Switchboard,
+    pub(crate) lanes: Lanes,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) metrics_access: MetricsAccess,
     pub(crate) agent_token: AgentToken,
@@ -41,6 +43,7 @@ impl std::fmt::Debug for AppState {
 pub(crate) fn router(state: Arc<AppState>, extra: Option<axum::Router>) -> axum::Router {
     let own = axum::Router::new()
         .route("/v1/ws", any(ws::upgrade))
+        .route("/v1/relay", any(lane::upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(show_metrics))
         .fallback(show_page)
@@ -99,7 +102,7 @@ async fn show_metrics(State(state): State<Arc<AppState>>, Extension(caller): Ext
         Some(turn) => turn.snapshot().await,
         None => None,
     };
-    let text = state.metrics.render(&signaling, &turn.unwrap_or_default());
+    let text = state.metrics.render(&signaling, state.lanes.sockets(), &turn.unwrap_or_default());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
