@@ -387,7 +387,7 @@ async fn candidates_that_overtake_the_offer_are_kept_for_it() {
     // The answerer's own candidates are withheld: it must find the offerer by those it kept.
     connect(&mut offerer, &mut answerer, |_, signal| match signal {
         Signal::Candidate { .. } => None,
-        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates => Some(signal),
+        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates | Signal::Lane { .. } => Some(signal),
     })
     .await;
     offerer.link.close().await;
@@ -410,7 +410,7 @@ async fn candidates_inside_the_description_are_used() {
     answerer.link.handle_signal(Signal::Offer { sdp: sdp + &candidates }).await.expect("offer");
     connect(&mut offerer, &mut answerer, |_, signal| match signal {
         Signal::Candidate { .. } => None,
-        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates => Some(signal),
+        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates | Signal::Lane { .. } => Some(signal),
     })
     .await;
     offerer.link.close().await;
@@ -430,7 +430,7 @@ async fn a_local_name_is_resolved_and_checked_at_once() {
             Some(Signal::Candidate { candidate: candidate.replace("127.0.0.1", NAME), sdp_mid, sdp_m_line_index })
         }
         Signal::Candidate { .. } => None,
-        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates => Some(signal),
+        Signal::Offer { .. } | Signal::Answer { .. } | Signal::EndOfCandidates | Signal::Lane { .. } => Some(signal),
     })
     .await;
     offerer.link.close().await;

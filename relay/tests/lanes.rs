@@ -1,4 +1,4 @@
-//! `/v1/relay` over real sockets (rules LK-10 to LK-16): who is joined with whom, and what ends a lane.
+//! `/v1/relay` over real sockets (rules LK-31 to LK-37): who is joined with whom, and what ends a lane.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -72,7 +72,7 @@ async fn one(address: SocketAddr) -> (Client, LaneTicket) {
 }
 
 #[tokio::test]
-async fn lk_11_two_sides_of_one_mailbox_and_stream_get_each_others_messages_as_they_are() {
+async fn lk_32_two_sides_of_one_mailbox_and_stream_get_each_others_messages_as_they_are() {
     let relay = start(config()).await;
     let [(_a, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let mut a = Lane::with_ticket(address(&relay), ticket_a, 7).await;
@@ -92,7 +92,7 @@ async fn lk_11_two_sides_of_one_mailbox_and_stream_get_each_others_messages_as_t
 }
 
 #[tokio::test]
-async fn lk_10_a_ticket_is_the_same_after_a_return_and_another_for_each_side_and_mailbox() {
+async fn lk_31_a_ticket_is_the_same_after_a_return_and_another_for_each_side_and_mailbox() {
     let relay = start(config()).await;
     let [(mut a, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let ServerMessage::Joined { lane: again, .. } = a.join(MAILBOX, None).await else { panic!() };
@@ -103,7 +103,7 @@ async fn lk_10_a_ticket_is_the_same_after_a_return_and_another_for_each_side_and
 }
 
 #[tokio::test]
-async fn lk_11_a_ticket_that_is_not_known_a_text_and_a_short_hello_open_nothing() {
+async fn lk_32_a_ticket_that_is_not_known_a_text_and_a_short_hello_open_nothing() {
     let relay = start(config()).await;
     let mut guessed = Lane::with_ticket(address(&relay), LaneTicket([9; 16]), 1).await;
     assert_eq!(guessed.next().await, Err(1008));
@@ -116,7 +116,7 @@ async fn lk_11_a_ticket_that_is_not_known_a_text_and_a_short_hello_open_nothing(
 }
 
 #[tokio::test]
-async fn lk_13_a_message_that_is_too_long_ends_the_lane_for_both() {
+async fn lk_34_a_message_that_is_too_long_ends_the_lane_for_both() {
     let relay = start(config()).await;
     let [(_a, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let mut a = Lane::with_ticket(address(&relay), ticket_a, 1).await;
@@ -127,7 +127,7 @@ async fn lk_13_a_message_that_is_too_long_ends_the_lane_for_both() {
 }
 
 #[tokio::test]
-async fn lk_13_a_side_that_does_not_read_stops_the_other_within_a_mebibyte_and_loses_nothing() {
+async fn lk_34_a_side_that_does_not_read_stops_the_other_within_a_mebibyte_and_loses_nothing() {
     let relay = start(config()).await;
     let [(_a, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let mut a = Lane::with_ticket(address(&relay), ticket_a, 1).await;
@@ -161,7 +161,7 @@ async fn lk_13_a_side_that_does_not_read_stops_the_other_within_a_mebibyte_and_l
 }
 
 #[tokio::test]
-async fn lk_14_the_newer_socket_of_a_side_takes_the_place_of_a_stale_one() {
+async fn lk_35_the_newer_socket_of_a_side_takes_the_place_of_a_stale_one() {
     let relay = start(config()).await;
     let [(_a, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let mut stale = Lane::with_ticket(address(&relay), ticket_a, 1).await;
@@ -179,7 +179,7 @@ async fn lk_14_the_newer_socket_of_a_side_takes_the_place_of_a_stale_one() {
 }
 
 #[tokio::test]
-async fn lk_14_a_lane_ends_with_the_mailbox_and_with_the_other_side() {
+async fn lk_35_a_lane_ends_with_the_mailbox_and_with_the_other_side() {
     let relay = start(config()).await;
     let [(mut a_client, ticket_a), (_b, ticket_b)] = two(address(&relay)).await;
     let mut a = Lane::with_ticket(address(&relay), ticket_a, 1).await;
@@ -200,7 +200,7 @@ async fn lk_14_a_lane_ends_with_the_mailbox_and_with_the_other_side() {
 }
 
 #[tokio::test]
-async fn lk_14_a_side_whose_partner_does_not_come_is_sent_away() {
+async fn lk_35_a_side_whose_partner_does_not_come_is_sent_away() {
     let mut config = config();
     config.lanes.partner_seconds = 1;
     let relay = start(config).await;
@@ -210,7 +210,7 @@ async fn lk_14_a_side_whose_partner_does_not_come_is_sent_away() {
 }
 
 #[tokio::test]
-async fn lk_15_pages_of_other_origins_and_one_socket_too_many_are_refused() {
+async fn lk_36_pages_of_other_origins_and_one_socket_too_many_are_refused() {
     let mut config = config();
     config.lanes.sockets_per_source = 1;
     let relay = start(config).await;
@@ -222,7 +222,7 @@ async fn lk_15_pages_of_other_origins_and_one_socket_too_many_are_refused() {
 }
 
 #[tokio::test]
-async fn lk_15_a_server_without_lanes_gives_no_ticket_and_has_no_endpoint() {
+async fn lk_36_a_server_without_lanes_gives_no_ticket_and_has_no_endpoint() {
     let mut config = config();
     config.lanes.enabled = false;
     let relay = start(config).await;
@@ -234,7 +234,7 @@ async fn lk_15_a_server_without_lanes_gives_no_ticket_and_has_no_endpoint() {
 }
 
 #[tokio::test]
-async fn lk_15_a_device_over_its_rate_is_read_later_and_the_day_has_an_end() {
+async fn lk_36_a_device_over_its_rate_is_read_later_and_the_day_has_an_end() {
     let mut config = config();
     config.lanes.megabits_per_device = 4;
     config.lanes.gigabytes_per_day = 0;

@@ -1,4 +1,4 @@
-//! The first message on the WebSocket `/v1/relay` (LK-11). Everything after it is sealed between the two devices.
+//! The first message on the WebSocket `/v1/relay` (LK-32). Everything after it is sealed between the two devices.
 
 use crate::LaneTicket;
 

@@ -12,7 +12,7 @@ pub const DEVICE_NAME_BYTES: usize = 64;
 /// Devices in one nearby list.
 pub const NEARBY_DEVICES: usize = 256;
 
-/// Bytes that one lane frame carries, kind and seal not counted (LK-12). So few that a page seals one in under a
+/// Bytes that one lane frame carries, kind and seal not counted (LK-33). So few that a page seals one in under a
 /// millisecond.
 pub const LANE_PAYLOAD_BYTES: usize = 64 * 1024;
 

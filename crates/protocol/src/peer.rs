@@ -96,7 +96,7 @@ pub enum Signal {
     },
     /// No more candidates of this attempt.
     EndOfCandidates,
-    /// This attempt is a lane: R says it when it begins, I answers with it (LK-10).
+    /// This attempt is a lane: R says it when it begins, I answers with it (LK-31).
     Lane {
         /// The server of the lane runs on the device that says this, so nobody else is on the way.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -111,7 +111,7 @@ pub enum ServerMessage {
         slot: SlotToken,
         /// STUN and TURN servers with credentials for this member.
         ice_servers: Vec<IceServer>,
-        /// Opens `/v1/relay` for this member (LK-10); absent where the server carries no lanes.
+        /// Opens `/v1/relay` for this member (LK-31); absent where the server carries no lanes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         lane: Option<LaneTicket>,

@@ -1,4 +1,4 @@
-//! `/v1/relay`: two WebSockets of one mailbox, joined; what one sends the other gets (LK-10 to LK-16).
+//! `/v1/relay`: two WebSockets of one mailbox, joined; what one sends the other gets (LK-31 to LK-37).
 //!
 //! ```text
 //! joined{lane: ticket} ─► ticket ‖ stream ─► seat ─┬─ the other side's seat, same stream ─► two pipes of 1 MiB

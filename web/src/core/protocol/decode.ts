@@ -53,14 +53,6 @@ export class Fields {
     return Object.hasOwn(this.#record, key) && this.#record[key] !== null;
   }
 
-  /** A truth value; absent means no. */
-  flag(key: string): boolean {
-    if (!Object.hasOwn(this.#record, key)) return false;
-    const value = this.#record[key];
-    if (typeof value !== 'boolean') throw this.#wrong(key, 'not true or false');
-    return value;
-  }
-
   /** An integer of `0..=max`. */
   integer(key: string, max: number): number {
     const value = this.#value(key);

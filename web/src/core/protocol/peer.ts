@@ -20,7 +20,7 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
     case 'signal':
       return { type, attempt: fields.integer('attempt', U32), signal: decodeSignal(fields.object('signal')) };
     case 'reconnect':
-      return fields.flag('lane') ? { type, lane: true } : { type };
+      return fields.has('lane') && fields.flag('lane') ? { type, lane: true } : { type };
     case 'bye':
       return { type };
     case 'here':
@@ -53,7 +53,7 @@ function decodeSignal(fields: Fields): Signal {
     case 'end_of_candidates':
       return { kind };
     case 'lane':
-      return fields.flag('own_server') ? { kind, own_server: true } : { kind };
+      return fields.has('own_server') && fields.flag('own_server') ? { kind, own_server: true } : { kind };
     default:
       throw new DecodeError('signal.kind', 'not a signal this version knows');
   }

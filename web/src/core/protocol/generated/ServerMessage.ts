@@ -61,7 +61,7 @@ slot: SlotToken,
  */
 ice_servers: Array<IceServer>, 
 /**
- * Opens `/v1/relay` for this member (LK-10); absent where the server carries no lanes.
+ * Opens `/v1/relay` for this member (LK-31); absent where the server carries no lanes.
  */
 lane?: LaneTicket, } | { "type": "presence", 
 /**
