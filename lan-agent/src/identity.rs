@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use lanyard_pairing::Identity;
 use zeroize::Zeroizing;
 
+use crate::fail_point::{self, Step};
+
 /// Why the key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -80,7 +82,9 @@ fn create(directory: &Path, path: &Path) -> io::Result<Identity> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     file.write_all(&*identity.secret_bytes())?;
     file.sync_all()?;
+    fail_point::before(Step::KeyWrite);
     let linked = fs::hard_link(&draft, path);
+    fail_point::after(Step::KeyWrite);
     let _ = fs::remove_file(&draft);
     linked.map(|()| identity)
 }

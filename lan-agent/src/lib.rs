@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod discovery;
 pub mod exit;
+pub mod fail_point;
 pub mod identity;
 pub mod inbox;
 pub mod paths;

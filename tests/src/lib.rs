@@ -4,6 +4,7 @@
 
 pub mod avahi;
 pub mod device;
+pub mod fault;
 pub mod lan;
 pub mod program;
 pub mod turn;

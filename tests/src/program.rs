@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 /// Lines kept for messages of failed tests.
-const KEPT_LINES: usize = 2_000;
+const KEPT_LINES: usize = 20_000;
 
 /// Where cargo put a program of this workspace.
 ///

@@ -51,6 +51,17 @@ pub struct Exchange {
     writes: HashMap<(TransferId, FileIndex, u64), u64>,
     ended: VecDeque<(TransferId, Ended)>,
     texts: Texts,
+    traffic: Traffic,
+}
+
+/// Bytes of data messages, headers included, over all links of an [`Exchange`]. What was handed to a link counts as
+/// sent, whether it arrived or not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Handed to links.
+    pub sent_bytes: u64,
+    /// Taken from links.
+    pub received_bytes: u64,
 }
 
 /// How a transfer ended here.
@@ -82,6 +93,7 @@ impl Exchange {
             writes: HashMap::new(),
             ended: VecDeque::new(),
             texts: Texts::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -158,6 +170,7 @@ impl Exchange {
         if !self.hear(now) {
             return;
         }
+        self.traffic.received_bytes += message.len() as u64;
         let result = self.handle_frames(now, message);
         self.settle(now, result);
     }
@@ -233,11 +246,18 @@ impl Exchange {
         if message.is_empty() {
             return None;
         }
+        self.traffic.sent_bytes += message.len() as u64;
         link.allowance.send(message.len() as u64, pieces);
         for outgoing in self.outgoing.values_mut() {
             outgoing.pull(&self.config, &mut self.out);
         }
         Some(message)
+    }
+
+    /// What was moved so far: with the sizes of the files it tells what had to be sent again.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// When to call [`Exchange::handle_timeout`] next; `None` when only other calls can change anything.

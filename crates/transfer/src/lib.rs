@@ -74,7 +74,7 @@ mod texts;
 
 pub use config::Config;
 pub use display::display;
-pub use exchange::{Exchange, TransferError};
+pub use exchange::{Exchange, Traffic, TransferError};
 pub use hash::{file_root, piece_count, piece_hash, piece_len};
 pub use manifest::{MANIFEST_BYTES, Manifest, ManifestError};
 pub use name::{COMPONENT_BYTES, PATH_BYTES, PATH_DEPTH, PathError, SafePath};

@@ -41,7 +41,9 @@ impl Sessions {
     /// there are too many.
     pub async fn admit(&self, met: Met) -> Option<Handle> {
         let key = met.session.peer_key();
-        let waiting = self.all().into_iter().find(|handle| handle.key == key && !*handle.linked.borrow());
+        // A program that was killed says no goodbye: its server notices first.
+        let is_waiting = |handle: &Handle| !*handle.linked.borrow() || *handle.away.borrow();
+        let waiting = self.all().into_iter().find(|handle| handle.key == key && is_waiting(handle));
         if let Some(handle) = waiting {
             return handle.commands.send(Command::Adopt(Box::new(met))).await.ok().map(|()| handle);
         }

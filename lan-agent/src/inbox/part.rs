@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::ReceiveFolder;
 use super::folder::{PARTS, make_directory, open_directory};
 use super::place::{Placed, place_file, place_folder};
+use crate::fail_point::{self, Step};
 
 /// Part files held open at once; the one used longest ago is closed first.
 const OPEN_FILES: usize = 32;
@@ -134,7 +135,10 @@ impl PartStore {
             }
             Ok(())
         };
-        reserve().map_err(|error| write_error("reserve", &StoreError::Io(error)))
+        fail_point::before(Step::Fallocate);
+        let reserved = reserve();
+        fail_point::after(Step::Fallocate);
+        reserved.map_err(|error| write_error("reserve", &StoreError::Io(error)))
     }
 
     /// Writes bytes into a part file.
@@ -149,7 +153,10 @@ impl PartStore {
         bytes: &[u8],
     ) -> Result<(), WriteError> {
         let part = self.existing_part(transfer, file).map_err(|error| write_error("open", &error))?;
-        part.write_all_at(bytes, offset).map_err(|error| write_error("write", &StoreError::Io(error)))
+        fail_point::before(Step::FirstWrite);
+        let written = part.write_all_at(bytes, offset);
+        fail_point::after(Step::FirstWrite);
+        written.map_err(|error| write_error("write", &StoreError::Io(error)))
     }
 
     /// Reads bytes back from a part file; fewer at its end.
@@ -183,6 +190,13 @@ impl PartStore {
     /// # Errors
     /// No space, or an error of the disk. After that none of it may be trusted.
     pub fn sync(&mut self, transfer: TransferId, files: &[FileIndex]) -> Result<(), WriteError> {
+        fail_point::before(Step::Fdatasync);
+        let synced = self.sync_parts(transfer, files);
+        fail_point::after(Step::Fdatasync);
+        synced
+    }
+
+    fn sync_parts(&mut self, transfer: TransferId, files: &[FileIndex]) -> Result<(), WriteError> {
         let syncing = |error: io::Error| write_error("sync", &StoreError::Io(error));
         if files.len() >= SYNC_ALL_FROM {
             return rustix::fs::syncfs(self.folder.root()).map_err(|error| syncing(error.into()));
@@ -211,10 +225,12 @@ impl PartStore {
         for record in records {
             record.encode(&mut bytes);
         }
+        fail_point::before(Step::JournalAppend);
         journal.write_all(&bytes)?;
         if sync {
             journal.sync_data()?;
         }
+        fail_point::after(Step::JournalAppend);
         Ok(())
     }
 
@@ -228,14 +244,19 @@ impl PartStore {
             .filter(|(entry, done)| !entry.is_folder && done.is_ok())
             .map(|(e, _)| e.file)
             .collect();
-        let synced = self.sync(transfer, &ready);
+        fail_point::before(Step::FileFsync);
+        let synced = self.sync_parts(transfer, &ready);
+        fail_point::after(Step::FileFsync);
         let mut placed = Vec::with_capacity(entries.len());
         for (entry, prepared) in entries.iter().zip(prepared) {
             placed.push(prepared.and(if entry.is_folder { Ok(()) } else { synced }).and_then(|()| {
                 self.place_one(transfer, entry).map_err(|error| write_error("place", &StoreError::Io(error)))
             }));
         }
-        self.sync_names(placed)
+        fail_point::before(Step::DirFsync);
+        let placed = self.sync_names(placed);
+        fail_point::after(Step::DirFsync);
+        placed
     }
 
     /// Permissions and times, before the last sync.
@@ -262,7 +283,10 @@ impl PartStore {
         let root = self.folder.root().try_clone()?;
         let parts = self.transfers.get_mut(&transfer).ok_or(io::ErrorKind::NotFound)?;
         parts.open.retain(|(file, _)| *file != entry.file);
-        place_file(&root, &parts.directory, &part_name(entry.file), &entry.path)
+        fail_point::before(Step::Rename);
+        let placed = place_file(&root, &parts.directory, &part_name(entry.file), &entry.path);
+        fail_point::after(Step::Rename);
+        placed
     }
 
     fn sync_names(&self, placed: Vec<Result<Placed, WriteError>>) -> Vec<Result<String, WriteError>> {

@@ -7,9 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lanyard_protocol::control::{FileIndex, TransferId};
+use lanyard_transfer::journal::Record;
 use lanyard_transfer::{Output, ReadError, ReadRequest, WriteError};
 use tokio::sync::mpsc;
 
+use crate::fail_point::{self, Step};
 use crate::inbox::{PartStore, ReceiveFolder, StoreError};
 use crate::source::SourceFiles;
 
@@ -199,6 +201,9 @@ fn work(store: &mut PartStore, job: Output) -> Option<Answer> {
             Some(Answer::Synced { transfer, result })
         }
         Output::Journal { transfer, records, sync } => {
+            if records.iter().any(|record| matches!(record, Record::Placing { .. })) {
+                fail_point::after(Step::RootCheck);
+            }
             let error = store.append_journal(transfer, &records, sync).err()?;
             Some(Answer::JournalFailed { transfer, error })
         }

@@ -108,6 +108,8 @@ pub struct Handle {
     pub device: watch::Receiver<Option<DeviceId>>,
     /// Whether a link is open.
     pub linked: watch::Receiver<bool>,
+    /// Whether the device is gone from the server where it was met. Its link may live on, or nobody told us yet.
+    pub away: watch::Receiver<bool>,
     /// Set when it is over.
     pub over: watch::Receiver<bool>,
 }
@@ -121,16 +123,17 @@ pub fn start(met: Met, context: Arc<Context>) -> Handle {
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let (device_sender, device) = watch::channel(None);
     let (linked_sender, linked) = watch::channel(false);
+    let (away_sender, away) = watch::channel(false);
     let (over_sender, over) = watch::channel(false);
     let who = who(&met);
     let key = met.session.peer_key();
-    let signs = conversation::Signs { device: device_sender, linked: linked_sender };
+    let signs = conversation::Signs { device: device_sender, linked: linked_sender, away: away_sender };
     let conversation = conversation::Conversation::new(met, who.clone(), context, command_queue, signs);
     tokio::spawn(async move {
         conversation.run().await;
         over_sender.send_replace(true);
     });
-    Handle { commands, who, key, device, linked, over }
+    Handle { commands, who, key, device, linked, away, over }
 }
 
 fn who(met: &Met) -> Who {

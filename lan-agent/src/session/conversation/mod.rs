@@ -11,7 +11,7 @@ use lanyard_protocol::DeviceId;
 use lanyard_protocol::control::{CancelReason, TransferId};
 use lanyard_protocol::peer::{PeerMessage, Signal};
 use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
-use lanyard_transfer::{Config, Exchange, Manifest};
+use lanyard_transfer::{Config, Exchange, Manifest, Traffic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
@@ -54,6 +54,7 @@ const PATIENCE_UNREACHABLE: Duration = Duration::from_secs(10);
 pub(super) struct Signs {
     pub(super) device: watch::Sender<Option<DeviceId>>,
     pub(super) linked: watch::Sender<bool>,
+    pub(super) away: watch::Sender<bool>,
 }
 
 /// Everything about one other device.
@@ -289,6 +290,7 @@ impl Conversation {
     async fn adopt(&mut self, met: Met) {
         self.met = met;
         self.mailbox_open = true;
+        self.signs.away.send_replace(false);
         self.drop_link();
         self.attempt = 0;
         if self.is_offerer() {
@@ -315,6 +317,7 @@ impl Conversation {
                 }
             },
             Some(MailboxEvent::Presence { state: PresenceState::Left, .. }) => {
+                self.signs.away.send_replace(true);
                 // A page that is closed says nothing; with a link open it may only have lost the server.
                 if self.link.is_none() {
                     self.lost_at.get_or_insert(Instant::now());
@@ -322,11 +325,15 @@ impl Conversation {
             }
             Some(MailboxEvent::Presence { member, state: PresenceState::Back | PresenceState::Joined }) => {
                 self.met.peer = member;
+                self.signs.away.send_replace(false);
                 if self.link.is_none() {
                     self.repair_at = Some(Instant::now());
                 }
             }
-            Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried) => {}
+            Some(MailboxEvent::Presence { state: PresenceState::Away, .. }) => {
+                self.signs.away.send_replace(true);
+            }
+            Some(MailboxEvent::NotCarried) => {}
             Some(MailboxEvent::Crowded) => {
                 let message =
                     format!("A third device tried to join, so the connection to {} was closed.", self.who.name);
@@ -479,6 +486,8 @@ impl Conversation {
 
     async fn end(mut self) {
         self.flush().await;
+        let Traffic { sent_bytes, received_bytes } = self.exchange.traffic();
+        info!(sent_bytes, received_bytes, "a conversation ended");
         self.say(&PeerMessage::Bye);
         if let Some(link) = self.link.take() {
             link.finish().await;

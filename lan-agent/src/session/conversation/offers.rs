@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use lanyard_protocol::control::{CancelReason, DeclineReason, FileIndex, PauseReason, Span, TransferId};
+use lanyard_protocol::frame::PIECE_BYTES;
 use lanyard_transfer::{Event as ExchangeEvent, Output, Party, WriteError};
 use tracing::warn;
 
@@ -14,6 +15,10 @@ use super::super::transfers::{Known, cancelled, declined, failure};
 use super::{Conversation, Next, REPAIR_EVERY};
 use crate::agent::event::{Direction, Event, Outcome};
 use crate::agent::question::{Answer, OfferedFile, Question};
+use crate::fail_point::{self, Step};
+
+/// How the message begins that tells the sender of files that are safe.
+const ACKNOWLEDGEMENT: &str = r#"{"type":"received""#;
 
 /// Files shown of an offer.
 const SHOWN_FILES: usize = 3;
@@ -61,7 +66,16 @@ impl Conversation {
         self.control_blocked = loop {
             let Ok(permit) = link.control.try_reserve() else { break true };
             match self.exchange.poll_control(now) {
-                Some(text) => link.hand_over(permit, Outgoing::Text(text)),
+                Some(text) => {
+                    let acknowledges = text.starts_with(ACKNOWLEDGEMENT);
+                    if acknowledges {
+                        fail_point::before(Step::Ack);
+                    }
+                    link.hand_over(permit, Outgoing::Text(text));
+                    if acknowledges {
+                        fail_point::after(Step::Ack);
+                    }
+                }
                 None => break false,
             }
         };
@@ -217,7 +231,12 @@ impl Conversation {
             free_bytes: folder.free_bytes(),
         };
         let asker = self.context.asker.clone();
-        let asking = self.decisions.spawn(async move { (transfer, asker.ask(question).await) });
+        let asking = self.decisions.spawn(async move {
+            fail_point::before(Step::Prompt);
+            let answer = asker.ask(question).await;
+            fail_point::after(Step::Prompt);
+            (transfer, answer)
+        });
         if let Some(known) = self.transfers.get_mut(&transfer) {
             known.asking = Some(asking);
         }
@@ -228,7 +247,10 @@ impl Conversation {
         match answer {
             Answer::Yes => {
                 let all = [Span { first: 0, count: entries }];
-                match self.exchange.accept(Instant::now(), transfer, &all) {
+                fail_point::before(Step::Accept);
+                let accepted = self.exchange.accept(Instant::now(), transfer, &all);
+                fail_point::after(Step::Accept);
+                match accepted {
                     Ok(()) => {
                         if let Some(known) = self.transfers.get_mut(&transfer) {
                             known.accepted = true;
@@ -280,6 +302,9 @@ impl Conversation {
         match answer {
             DiskAnswer::Read { request, result } => self.exchange.handle_read(now, request, result),
             DiskAnswer::Written { transfer, file, offset, result: Ok(()) } => {
+                if fail_point::is_armed() && self.misses_one_piece(now, transfer) {
+                    fail_point::before(Step::RootCheck);
+                }
                 self.exchange.handle_written(now, transfer, file, offset);
             }
             DiskAnswer::Written { transfer, file, offset, result: Err(error) } => {
@@ -292,6 +317,12 @@ impl Conversation {
             DiskAnswer::Placed { transfer, results } => self.handle_placed(now, transfer, results),
             DiskAnswer::JournalFailed { transfer, error } => self.give_up(transfer, error.to_string()),
         }
+    }
+
+    /// Whether what is written now may be all that was missing.
+    fn misses_one_piece(&self, now: Instant, transfer: TransferId) -> bool {
+        let progress = self.exchange.progress(now, transfer);
+        progress.is_some_and(|progress| progress.total_bytes - progress.verified_bytes <= PIECE_BYTES)
     }
 
     pub(super) fn handle_placed(
