@@ -73,12 +73,6 @@ pub enum Interfaces {
 /// Finds the address behind a browser's `<uuid>.local` candidate; `None` when nobody answers.
 pub type ResolveName = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<IpAddr>> + Send>> + Send + Sync>;
 
-/// Maps the URL of an ICE server to one the stack can use, or drops it with `None`.
-///
-/// The stack speaks TURN over UDP only. Whoever runs a local bridge for `turns:` and `?transport=tcp` puts its UDP
-/// address in here; what is still not `stun:` or `turn:` over UDP afterwards is dropped.
-pub type RewriteUrl = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
 /// Everything a link needs to know before it opens.
 #[derive(Clone)]
 pub struct LinkConfig {
@@ -97,8 +91,8 @@ pub struct LinkConfig {
     /// Asked for each `.local` candidate of the peer. Without it they are ignored, which mostly does no harm:
     /// the peer's checks reach this device and reveal its address (RFC 8445 §7.3.1.3).
     pub resolve_name: Option<ResolveName>,
-    /// Applied to each URL of `ice_servers`.
-    pub rewrite_url: Option<RewriteUrl>,
+    /// Which certificates `turns:` servers may show. `None`: what the system trusts.
+    pub turn_tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl LinkConfig {
@@ -112,7 +106,7 @@ impl LinkConfig {
             interfaces: Interfaces::Usable,
             connect_timeout: Duration::from_secs(30),
             resolve_name: None,
-            rewrite_url: None,
+            turn_tls: None,
         }
     }
 }

@@ -9,7 +9,7 @@ pub(super) type StackError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// [`Policy::RelayOnly`](super::Policy::RelayOnly) without a TURN server that can be used.
-    #[error("only relayed connections are allowed, and no TURN server over UDP is known")]
+    #[error("only relayed connections are allowed, and no TURN server is known")]
     NoRelayServer,
     /// A TURN URL without username or credential.
     #[error("the TURN server {url} was given without username and credential")]

@@ -1,63 +1,71 @@
 //! From configured ICE servers to those that the stack can use.
 
 use tracing::debug;
-use webrtc::peer_connection::RTCIceServer;
 
+use super::turn_bridge::Way;
 use super::{LinkConfig, OpenError, Policy};
 
-/// What is left of the configured servers.
-pub(super) struct UsableServers {
-    pub(super) servers: Vec<RTCIceServer>,
-    /// There is a TURN server among them.
-    pub(super) has_relay: bool,
+/// One configured server, sorted by how the stack reaches it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct UsableServer {
+    /// STUN and TURN over UDP, which the stack speaks itself.
+    pub(super) urls: Vec<String>,
+    /// TURN over TCP and TLS, which needs a [`Bridge`](super::turn_bridge::Bridge).
+    pub(super) ways: Vec<Way>,
+    /// There is TURN over UDP among `urls`.
+    pub(super) turn_over_udp: bool,
+    pub(super) username: String,
+    pub(super) credential: String,
 }
 
-/// Rewrites and filters the servers of `config`.
+impl UsableServer {
+    pub(super) fn has_relay(&self) -> bool {
+        self.turn_over_udp || !self.ways.is_empty()
+    }
+}
+
+/// Sorts and filters the servers of `config`.
 ///
 /// # Errors
 /// TURN without credentials, or only relays allowed and none usable.
-pub(super) fn usable(config: &LinkConfig) -> Result<UsableServers, OpenError> {
+pub(super) fn usable(config: &LinkConfig) -> Result<Vec<UsableServer>, OpenError> {
     let mut servers = Vec::new();
-    let mut has_relay = false;
     for server in &config.ice_servers {
-        let mut urls = Vec::new();
+        let mut usable = UsableServer {
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+            ..UsableServer::default()
+        };
         for url in &server.urls {
-            let rewritten = match &config.rewrite_url {
-                Some(rewrite) => rewrite(url),
-                None => Some(url.clone()),
-            };
-            let Some(url) = rewritten else { continue };
-            match Kind::of(&url) {
-                Kind::Stun => urls.push(url),
-                Kind::TurnUdp if config.policy == Policy::DirectOnly => {}
-                Kind::TurnUdp => {
-                    if server.username.is_empty() || server.credential.is_empty() {
-                        return Err(OpenError::NoCredential { url });
-                    }
-                    has_relay = true;
-                    urls.push(url);
+            match Kind::of(url) {
+                Kind::Stun => usable.urls.push(url.clone()),
+                Kind::TurnUdp | Kind::TurnStream(_) if config.policy == Policy::DirectOnly => {}
+                Kind::TurnUdp | Kind::TurnStream(_) if server.username.is_empty() || server.credential.is_empty() => {
+                    return Err(OpenError::NoCredential { url: url.clone() });
                 }
-                Kind::Unusable => debug!(url, "ICE server left out: not STUN or TURN over UDP"),
+                Kind::TurnUdp => {
+                    usable.turn_over_udp = true;
+                    usable.urls.push(url.clone());
+                }
+                Kind::TurnStream(way) => usable.ways.push(way),
+                Kind::Unusable => debug!(url, "ICE server left out: neither STUN nor TURN"),
             }
         }
-        if !urls.is_empty() {
-            servers.push(RTCIceServer {
-                urls,
-                username: server.username.clone(),
-                credential: server.credential.clone(),
-            });
+        if !usable.urls.is_empty() || !usable.ways.is_empty() {
+            servers.push(usable);
         }
     }
-    if config.policy == Policy::RelayOnly && !has_relay {
+    if config.policy == Policy::RelayOnly && !servers.iter().any(UsableServer::has_relay) {
         return Err(OpenError::NoRelayServer);
     }
-    Ok(UsableServers { servers, has_relay })
+    Ok(servers)
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Stun,
     TurnUdp,
+    TurnStream(Way),
     Unusable,
 }
 
@@ -70,15 +78,13 @@ impl Kind {
             Some((scheme, host)) if !host.is_empty() && scheme.eq_ignore_ascii_case("turn") && over_udp => {
                 Self::TurnUdp
             }
-            _ => Self::Unusable,
+            _ => Way::parse(url).map_or(Self::Unusable, Self::TurnStream),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::{IceServer, Role};
     use super::*;
 
@@ -91,41 +97,45 @@ mod tests {
         LinkConfig { policy, ice_servers: vec![server], ..LinkConfig::new(Role::Offerer) }
     }
 
-    fn urls(config: &LinkConfig) -> Vec<String> {
-        usable(config).expect("usable").servers.into_iter().flat_map(|server| server.urls).collect()
+    fn only_server(config: &LinkConfig) -> UsableServer {
+        usable(config).expect("usable").remove(0)
     }
 
     const ALL: [&str; 5] =
         ["stun:a:3478", "turn:a:3478", "turn:a:3478?transport=udp", "turn:a:3478?transport=tcp", "turns:a:443"];
 
     #[test]
-    fn turn_over_tcp_and_tls_is_left_out() {
-        assert_eq!(urls(&config(Policy::All, &ALL)), ALL[..3]);
+    fn turn_over_tcp_and_tls_goes_through_a_bridge() {
+        let server = only_server(&config(Policy::All, &ALL));
+        assert_eq!(server.urls, ALL[..3]);
+        assert_eq!(server.ways, [Way::parse(ALL[3]).expect("tcp"), Way::parse(ALL[4]).expect("tls")]);
     }
 
     #[test]
     fn direct_only_keeps_stun_and_leaves_turn_out() {
-        assert_eq!(urls(&config(Policy::DirectOnly, &ALL)), ALL[..1]);
+        let server = only_server(&config(Policy::DirectOnly, &ALL));
+        assert_eq!(server.urls, ALL[..1]);
+        assert!(!server.has_relay());
     }
 
     #[test]
     fn relay_only_without_a_usable_turn_server_is_an_error() {
-        let result = usable(&config(Policy::RelayOnly, &["stun:a:3478", "turns:a:443"]));
+        let result = usable(&config(Policy::RelayOnly, &["stun:a:3478", "turns:a:443?transport=udp"]));
         assert!(matches!(result, Err(OpenError::NoRelayServer)));
     }
 
     #[test]
     fn turn_without_credentials_is_an_error_that_names_the_server() {
-        let mut config = config(Policy::All, &["turn:a:3478"]);
-        config.ice_servers[0].credential.clear();
-        assert!(matches!(usable(&config), Err(OpenError::NoCredential { url }) if url == "turn:a:3478"));
+        for turn in ["turn:a:3478", "turns:a:443"] {
+            let mut config = config(Policy::All, &[turn]);
+            config.ice_servers[0].credential.clear();
+            assert!(matches!(usable(&config), Err(OpenError::NoCredential { url }) if url == turn));
+        }
     }
 
     #[test]
-    fn a_rewritten_url_makes_turn_over_tls_usable() {
-        let mut config = config(Policy::RelayOnly, &["turns:a:443"]);
-        config.rewrite_url = Some(Arc::new(|url| url.starts_with("turns:").then(|| "turn:127.0.0.1:40000".to_owned())));
-        assert_eq!(urls(&config), ["turn:127.0.0.1:40000"]);
+    fn turn_over_tls_alone_is_a_relay() {
+        assert!(only_server(&config(Policy::RelayOnly, &["turns:a:443"])).has_relay());
     }
 
     #[test]

@@ -16,14 +16,25 @@ const MAX_ADDRESSES: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct LocalAddresses(pub(super) Interfaces);
 
+impl LocalAddresses {
+    fn now(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(match &self.0 {
+            Interfaces::Usable => usable(get_if_addrs()?.into_iter().map(|interface| interface.ip())),
+            Interfaces::Only(addresses) => addresses.clone(),
+        })
+    }
+
+    /// Whether the stack will bind no IPv4 socket.
+    pub(super) fn is_ipv6_only(&self) -> bool {
+        self.now().is_ok_and(|addresses| addresses.iter().all(IpAddr::is_ipv6))
+    }
+}
+
 impl ToSocketAddrs for LocalAddresses {
     type Iter = vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let addresses = match &self.0 {
-            Interfaces::Usable => usable(get_if_addrs()?.into_iter().map(|interface| interface.ip())),
-            Interfaces::Only(addresses) => addresses.clone(),
-        };
+        let addresses = self.now()?;
         debug!(count = addresses.len(), "local addresses");
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
     }

@@ -9,6 +9,7 @@ use webrtc::peer_connection::PeerConnection;
 
 use super::route::{SelectedPair, pair_stats};
 use super::shared::Shared;
+use super::turn_bridge::Bridge;
 use super::{CandidateKind, CloseReason, LinkEvent};
 
 /// How often a young link is looked at: its pair is likely to change.
@@ -20,8 +21,8 @@ const LATE_CHECK: Duration = Duration::from_secs(2);
 /// How long the second channel may outlive the first, so that what it carried still arrives.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs until the link closes, then closes the connection.
-pub(super) async fn keep(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>) {
+/// Runs until the link closes, then closes the connection and after it the bridges that it used.
+pub(super) async fn keep(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>, bridges: Vec<Bridge>) {
     let started = Instant::now();
     let mut selected = None;
     let mut first_channel_ended = None;
@@ -52,6 +53,7 @@ pub(super) async fn keep(connection: Arc<dyn PeerConnection>, shared: Arc<Shared
     if let Err(error) = connection.close().await {
         debug!(%error, "connection did not close cleanly");
     }
+    drop(bridges);
     shared.release_queues();
 }
 

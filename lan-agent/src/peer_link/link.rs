@@ -1,6 +1,7 @@
 //! The handle to one connection.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,11 +22,13 @@ use webrtc::peer_connection::{
 use super::certificate::{self, LocalCertificate};
 use super::channel::Label;
 use super::handler::Handler;
+use super::ice_server::UsableServer;
 use super::interfaces::LocalAddresses;
 use super::negotiation::Negotiation;
 use super::route::{SelectedPair, pair_stats};
 use super::shared::Shared;
 use super::socket::{LinkRuntime, Window};
+use super::turn_bridge::{Bridge, BridgeConfig, OwnSockets};
 use super::{
     CertificateSha256, CloseReason, LinkConfig, LinkEvents, OpenError, Policy, RestartError, Role, RouteInfo,
     SendError, Signal, SignalError, ice_server, keeper,
@@ -81,18 +84,22 @@ impl PeerLink {
     pub async fn open(config: LinkConfig) -> Result<(Self, LinkEvents), OpenError> {
         let stack = |error: WebrtcError| OpenError::Stack(Box::new(error));
         let usable = ice_server::usable(&config)?;
+        let has_relay = usable.iter().any(UsableServer::has_relay);
         let window = Window::measure().map_err(|error| OpenError::Stack(Box::new(error)))?;
         let certificate = LocalCertificate::generate().map_err(OpenError::Stack)?;
         let local_certificate = certificate.sha256;
         let (shared, receivers) = Shared::new();
         // A relay may carry the first checks; what is chosen afterwards decides.
-        shared.follow_ups.set_relaying(usable.has_relay);
+        shared.follow_ups.set_relaying(has_relay);
 
+        let own = Arc::new(OwnSockets::default());
+        let (servers, bridges) =
+            reached_over_udp(&config, usable, &own).await.map_err(|error| OpenError::Stack(Box::new(error)))?;
         let connection = PeerConnectionBuilder::new()
-            .with_configuration(configuration(&config, usable.servers, certificate))
+            .with_configuration(configuration(&config, servers, certificate))
             .with_setting_engine(settings(window, config.policy))
             .with_data_channel_send_buffer_limit(config.pacing.high_water_bytes.max(1))
-            .with_runtime(Arc::new(LinkRuntime { follow_ups: Arc::clone(&shared.follow_ups) }))
+            .with_runtime(Arc::new(LinkRuntime { follow_ups: Arc::clone(&shared.follow_ups), own }))
             .with_handler(Arc::new(Handler { shared: Arc::downgrade(&shared), policy: config.policy }))
             .with_udp_addrs(vec![LocalAddresses(config.interfaces.clone())])
             .build()
@@ -107,9 +114,9 @@ impl PeerLink {
             connection: Arc::clone(&connection),
             negotiation: Mutex::new(Negotiation::new(&config)),
             local_certificate,
-            has_relay: usable.has_relay,
+            has_relay,
         };
-        shared.spawn(keeper::keep(connection, Arc::clone(&shared)));
+        shared.spawn(keeper::keep(connection, Arc::clone(&shared), bridges));
         let events = LinkEvents::new(receivers, shared);
         if config.role == Role::Offerer
             && let Err(error) = link.start_offering().await
@@ -286,6 +293,34 @@ impl fmt::Debug for PeerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerLink").field("role", &self.role).finish_non_exhaustive()
     }
+}
+
+/// Servers as the stack reaches them, and the bridges to those that it does not reach itself.
+async fn reached_over_udp(
+    config: &LinkConfig,
+    servers: Vec<UsableServer>,
+    own: &Arc<OwnSockets>,
+) -> io::Result<(Vec<RTCIceServer>, Vec<Bridge>)> {
+    let ipv6_only = LocalAddresses(config.interfaces.clone()).is_ipv6_only();
+    let mut reached = Vec::with_capacity(servers.len());
+    let mut bridges = Vec::new();
+    for server in servers {
+        let UsableServer { mut urls, ways, turn_over_udp, username, credential } = server;
+        if !ways.is_empty() {
+            let bridge = Bridge::open(BridgeConfig {
+                ways,
+                own: Arc::clone(own),
+                tls: config.turn_tls.clone(),
+                beside_udp: turn_over_udp,
+                ipv6_only,
+            });
+            let bridge = bridge.await?;
+            urls.push(bridge.url());
+            bridges.push(bridge);
+        }
+        reached.push(RTCIceServer { urls, username, credential });
+    }
+    Ok((reached, bridges))
 }
 
 fn configuration(

@@ -31,9 +31,10 @@ mod negotiation;
 mod route;
 mod shared;
 mod socket;
+mod turn_bridge;
 
 pub use certificate::CertificateSha256;
-pub use config::{IceServer, Interfaces, LinkConfig, Pacing, Policy, ResolveName, RewriteUrl, Role};
+pub use config::{IceServer, Interfaces, LinkConfig, Pacing, Policy, ResolveName, Role};
 pub use error::{OpenError, RestartError, SendError, SignalError};
 pub use event::{CloseReason, LinkEvent, LinkEvents, LinkState};
 pub use lanyard_protocol::peer::Signal;

@@ -18,6 +18,7 @@ use webrtc::runtime::{
 };
 
 use super::follow_up::FollowUps;
+use super::turn_bridge::OwnSockets;
 
 /// Bytes asked of the system for each direction of each socket.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -68,10 +69,12 @@ fn enlarge_buffers(socket: &UdpSocket) -> io::Result<GrantedBuffers> {
     Ok(GrantedBuffers { receive_bytes: socket.recv_buffer_size()?, send_bytes: socket.send_buffer_size()? })
 }
 
-/// Tokio, with larger socket buffers, impatient name lookups and [`FollowUps`].
+/// Tokio, with larger socket buffers, impatient name lookups, [`FollowUps`] and a list of what is bound.
 #[derive(Debug)]
 pub(super) struct LinkRuntime {
     pub(super) follow_ups: Arc<FollowUps>,
+    /// Told of each socket.
+    pub(super) own: Arc<OwnSockets>,
 }
 
 impl Runtime for LinkRuntime {
@@ -81,6 +84,7 @@ impl Runtime for LinkRuntime {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let granted = enlarge_buffers(&socket)?;
+        self.own.add(socket.local_addr()?);
         debug!(receive_bytes = granted.receive_bytes, send_bytes = granted.send_bytes, "socket buffers");
         TokioRuntime.wrap_udp_socket(socket)
     }
