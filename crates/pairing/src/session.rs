@@ -6,7 +6,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
-    OpenError, Opener, Profile, PublicKey, RememberedDevice, ResumeSecret, Role, Sealer, kdf, noise::Finished,
+    LaneOpener, LaneSealer, OpenError, Opener, Profile, PublicKey, RememberedDevice, ResumeSecret, Role, Sealer, kdf,
+    noise::Finished,
 };
 
 /// How sure the two are of each other. There is no "unverified": without one of these no session exists.
@@ -197,6 +198,13 @@ impl LaneKeys {
     #[must_use]
     pub fn is_token(&self, received: &[u8]) -> bool {
         received.ct_eq(&*self.token).into()
+    }
+
+    /// Both directions of the sealed WebSocket of one attempt (LK-33). Once for each attempt of a session.
+    #[must_use]
+    pub fn lane(&self, attempt: u32) -> (LaneSealer, LaneOpener) {
+        let (sealer, opener) = self.stream(u64::from(attempt));
+        (LaneSealer::new(sealer), LaneOpener::new(opener))
     }
 
     /// The two directions of one stream, a connection or one request and its answer, with keys of their own.

@@ -173,6 +173,10 @@ fn transcript(method: &str) -> Value {
     let bind_i = opener.bind_message(&SESSION_ID, &CERT_I, &CERT_R);
     let sealed = |session: &mut Session| [hex(&session.seal(b"first")), hex(&session.seal(b""))];
     let lane = |session: &Session| hex(&session.lane_keys().stream(7).0.seal(b"piece"));
+    let frames = |session: &Session| {
+        let (mut sealer, _) = session.lane_keys().lane(8);
+        [sealer.bind(&[8; 32]), sealer.control("{}"), sealer.data(b"piece"), sealer.alive()].map(|frame| hex(&frame))
+    };
     let mut case = json!({
         "method": method,
         "shower": SHOWER.json(),
@@ -188,6 +192,8 @@ fn transcript(method: &str) -> Value {
         "sealed_i": sealed(opener),
         "lane_7_r": lane(shower),
         "lane_7_i": lane(opener),
+        "lane_8_frames_r": frames(shower),
+        "lane_8_frames_i": frames(opener),
     });
     if let Some(pictures) = pictures {
         case["pictures"] = pictures;

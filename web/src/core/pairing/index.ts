@@ -14,5 +14,6 @@ export { PICTURES, type Picture, type PictureRow, type PictureRows, sameRow } fr
 export type { Profile } from './profile';
 export { RememberedDevice, ResumeSecret, type Trust } from './remembered';
 export { OpenError, type OpenErrorKind, Opener, SEAL_OVERHEAD, Sealer } from './seal';
+export { LaneError, type LaneFrame, LaneOpener, LaneSealer, NO_CERTIFICATE, laneSessionId } from './lane';
 export { LaneKeys, Session } from './session';
 export { WORDS, completeWord } from './words';

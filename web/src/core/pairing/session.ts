@@ -6,6 +6,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { concat, equal, u64, utf8 } from './bytes';
 import type { Role } from './frame';
 import { derive } from './kdf';
+import { LaneOpener, LaneSealer } from './lane';
 import type { Finished } from './noise';
 import type { Profile } from './profile';
 import { RememberedDevice, ResumeSecret, type Trust } from './remembered';
@@ -110,6 +111,12 @@ export class LaneKeys {
     readonly sealing: Uint8Array,
     readonly opening: Uint8Array,
   ) {}
+
+  /** Both directions of the sealed WebSocket of one attempt (LK-33). Once for each attempt of a session. */
+  lane(attempt: number): { sealer: LaneSealer; opener: LaneOpener } {
+    const { sealer, opener } = this.stream(attempt);
+    return { sealer: new LaneSealer(sealer), opener: new LaneOpener(opener) };
+  }
 
   /**
    * The two directions of one stream, a connection or one request and its answer, with keys of their own. Each number may

@@ -176,6 +176,14 @@ describe('transcripts', () => {
     expect(vector.sealed_r.map((message) => text(opener.open(hexToBytes(message))))).toEqual([text(utf8('first')), '']);
     expect(text(shower.laneKeys().stream(7).sealer.seal(utf8('piece')))).toBe(vector.lane_7_r);
     expect(text(opener.laneKeys().stream(7).sealer.seal(utf8('piece')))).toBe(vector.lane_7_i);
+    for (const [session, frames] of [
+      [shower, vector.lane_8_frames_r],
+      [opener, vector.lane_8_frames_i],
+    ] as const) {
+      const { sealer } = session.laneKeys().lane(8);
+      const sealed = [sealer.bind(new Uint8Array(32).fill(8)), sealer.control('{}'), sealer.data(utf8('piece')), sealer.alive()];
+      expect(sealed.map(text)).toEqual(frames);
+    }
     if (vector.pictures !== undefined) {
       expect(pair.opener.mine?.map(({ index }) => index)).toEqual(vector.pictures.mine);
       expect(pair.shower.rows?.map((row) => row.map(({ index }) => index))).toEqual(vector.pictures.rows);
