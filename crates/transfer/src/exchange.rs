@@ -187,6 +187,11 @@ impl Exchange {
         self.settle(now, Ok(()));
     }
 
+    /// The link itself brought a sign of life, and nothing for this engine.
+    pub fn handle_alive(&mut self, now: Instant) {
+        self.hear(now);
+    }
+
     /// Counts as a sign of life; `false` when nothing is taken any more.
     fn hear(&mut self, now: Instant) -> bool {
         let Some(link) = &mut self.link else { return false };

@@ -131,6 +131,11 @@ export class Exchange {
     this.#settle(now);
   }
 
+  /** The link itself brought a sign of life, and nothing for this engine. */
+  handleAlive(now: number): void {
+    this.#hear(now);
+  }
+
   /** Counts as a sign of life; `false` when nothing is taken any more. */
   #hear(now: number): boolean {
     if (this.#link === null) return false;
