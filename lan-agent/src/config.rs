@@ -22,6 +22,8 @@ pub struct ConfigFile {
     pub port: Option<u16>,
     /// Interfaces to show this device on, by name or address; empty means every one that leads to a network.
     pub interface: Vec<String>,
+    /// A relay to meet through, `https://…`.
+    pub relay: Option<String>,
     /// What happens to an offer.
     pub accept: Option<AcceptPolicy>,
     /// Seconds to wait for the other device.
@@ -184,11 +186,13 @@ mod tests {
     fn every_key_is_read() {
         let config = read(
             "name = \"Attic\"\ndir = \"/srv/in\"\nport = 0\ninterface = [\"eth0\"]\naccept = \"accept-under=2GB\"\n\
+             relay = \"https://relay.example/\"\n\
              timeout = 30\nno-qr = true\nascii = true\nno-color = true\n",
         )
         .unwrap();
         assert_eq!(config.name.as_deref(), Some("Attic"));
         assert_eq!(config.accept, Some(AcceptPolicy::AcceptUnder(2_000_000_000)));
+        assert_eq!(config.relay.as_deref(), Some("https://relay.example/"));
         assert_eq!((config.port, config.timeout), (Some(0), Some(30)));
         assert!(config.no_qr && config.ascii && config.no_color);
     }

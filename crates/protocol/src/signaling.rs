@@ -320,8 +320,12 @@ pub enum ErrorCode {
     NotJoined,
     /// The other side's queue is full; wait for it to return.
     QueueFull,
-    /// No such nameplate: mistyped, used or too old.
+    /// No such nameplate: most likely mistyped.
     NoSuchNameplate,
+    /// The nameplate's code was used, burnt or taken back within the last ten minutes.
+    NameplateUsed,
+    /// The nameplate's ten minutes ended within the last ten.
+    NameplateExpired,
     /// The slot is gone: its time is over or its token wrong.
     SlotGone,
     /// No such device, or it does not take calls now.

@@ -1,6 +1,6 @@
 //! The public numbers of spoken codes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use lanyard_protocol::{MailboxId, Nameplate};
@@ -39,11 +39,20 @@ impl Plate {
     }
 }
 
+/// How a nameplate ended, for whoever still tries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its members gave it back or left.
+    Used,
+    /// Its time was over.
+    Expired,
+}
+
 /// Which nameplates stand for which mailbox, and which rest.
 #[derive(Debug, Default)]
 pub(crate) struct Nameplates {
     active: BTreeMap<Plate, MailboxId>,
-    resting: BTreeSet<Plate>,
+    resting: BTreeMap<Plate, Ended>,
     failed_claims: Meter,
     /// Somebody guesses: hand out longer ones until then.
     guessed_until: Option<Instant>,
@@ -56,7 +65,7 @@ impl Nameplates {
         let digits = (shortest..=DIGITS_MAX).find(|digits| !self.is_crowded(*digits))?;
         for _ in 0..DRAWS {
             let plate = Plate { digits, number: rng.random_range(0..space(digits)) };
-            if !self.active.contains_key(&plate) && !self.resting.contains(&plate) {
+            if !self.active.contains_key(&plate) && !self.resting.contains_key(&plate) {
                 self.active.insert(plate, mailbox);
                 return Some(plate);
             }
@@ -81,12 +90,17 @@ impl Nameplates {
     }
 
     /// Ends a nameplate; it rests until [`Nameplates::forget`]. Says whether it was active.
-    pub(crate) fn retire(&mut self, plate: Plate) -> bool {
+    pub(crate) fn retire(&mut self, plate: Plate, why: Ended) -> bool {
         let was_active = self.active.remove(&plate).is_some();
         if was_active {
-            self.resting.insert(plate);
+            self.resting.insert(plate, why);
         }
         was_active
+    }
+
+    /// How a nameplate that rests ended.
+    pub(crate) fn ended(&self, plate: Plate) -> Option<Ended> {
+        self.resting.get(&plate).copied()
     }
 
     /// Its rest is over.

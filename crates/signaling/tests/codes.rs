@@ -91,6 +91,8 @@ fn sg_9_a_nameplate_ends_after_ten_minutes_and_an_unjoined_mailbox_with_it() {
     world.pass(seconds(600));
     assert_eq!(world.server.occupancy().nameplates, 0);
     assert_eq!(world.server.occupancy().mailboxes, 1, "the one somebody is in lives on");
+    assert_eq!(claim(&mut world, b, &joined), Err(ErrorCode::NameplateExpired));
+    world.pass(seconds(600));
     assert_eq!(claim(&mut world, b, &joined), Err(ErrorCode::NoSuchNameplate));
 }
 
@@ -211,7 +213,7 @@ fn sg_11_a_released_nameplate_rests_ten_minutes() {
     world.say(b, ClientMessage::Release { nameplate: nameplate.clone() });
     assert_eq!(world.errors(b), [ErrorCode::NoSuchNameplate], "only its members may");
     world.say(a, ClientMessage::Release { nameplate: nameplate.clone() });
-    assert_eq!(claim(&mut world, b, &nameplate), Err(ErrorCode::NoSuchNameplate));
+    assert_eq!(claim(&mut world, b, &nameplate), Err(ErrorCode::NameplateUsed));
     assert_eq!((world.server.occupancy().nameplates, world.server.occupancy().nameplates_resting), (0, 1));
     assert_eq!(world.server.occupancy().mailboxes, 1);
     world.pass(seconds(600));

@@ -33,7 +33,9 @@ pub struct Desk {
     pub own: Own,
     /// The link that is shown now.
     pub link: watch::Receiver<Option<Zeroizing<String>>>,
-    /// What it says of itself; the link is filled in.
+    /// The code that is shown now.
+    pub code: watch::Receiver<Option<Zeroizing<String>>>,
+    /// What it says of itself; link and code are filled in.
     pub status: Status,
 }
 
@@ -60,7 +62,8 @@ impl Desk {
         let served = match requests.next().await {
             Ok(Some(Request::Status)) => {
                 let link = self.link.borrow().as_ref().map(|link| link.as_str().to_owned());
-                replies.send(&Reply::Status(Status { link, ..self.status.clone() })).await
+                let code = self.code.borrow().as_ref().map(|code| code.as_str().to_owned());
+                replies.send(&Reply::Status(Status { link, code, ..self.status.clone() })).await
             }
             Ok(Some(Request::Devices { watch })) => self.tell_devices(&mut replies, watch).await,
             Ok(Some(Request::Send { to, paths, text })) => {

@@ -130,6 +130,11 @@ pub enum Event {
         /// What the QR code holds.
         link: String,
     },
+    /// A code to type on the other device. It replaces the one before.
+    Code {
+        /// A number and two words.
+        code: String,
+    },
     /// The list of agents on this network changed.
     Nearby {
         /// All of them.
@@ -257,6 +262,7 @@ impl Event {
             | Self::Finished { transfer, .. } => Some(*transfer),
             Self::Started { .. }
             | Self::Link { .. }
+            | Self::Code { .. }
             | Self::Nearby { .. }
             | Self::Met { .. }
             | Self::Connected { .. }

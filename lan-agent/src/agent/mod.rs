@@ -1,5 +1,6 @@
 //! A running agent: what happens in it, what it asks, and the tasks that join its parts.
 
+pub mod code;
 pub mod desk;
 pub mod event;
 pub mod home;

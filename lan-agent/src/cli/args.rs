@@ -13,7 +13,7 @@ Examples:
   lanyard send holiday.zip           show a QR code; whoever scans it gets the file
   lanyard send photos/ --to Attic    send to a device on this network by its name
   lanyard send -t \"see you at 8\" --to Attic
-  lanyard receive -o ~/inbox         paste a link that another device shows";
+  lanyard receive -o ~/inbox         type the code that another device shows";
 
 /// Move files and text between devices, directly and encrypted.
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ pub enum Command {
     Up(Up),
     /// Send files, folders or a text
     Send(Send),
-    /// Receive from a device that shows a link
+    /// Receive from a device that shows a code or link
     #[command(visible_alias = "get")]
     Receive(Receive),
     /// List the devices on this network
@@ -55,6 +55,9 @@ pub struct Global {
     /// Show this device only on this interface (name or address); may be repeated
     #[arg(long, global = true, env = "LANYARD_INTERFACE", hide_env = true, value_delimiter = ',')]
     pub interface: Vec<String>,
+    /// Meet through this relay (https://…), for devices that are not on this network
+    #[arg(long, global = true, env = "LANYARD_RELAY", hide_env = true, value_name = "URL")]
+    pub relay: Option<String>,
     /// What happens to offers: ask, accept, accept-under=SIZE
     #[arg(long, global = true, env = "LANYARD_ACCEPT", hide_env = true, value_name = "POLICY")]
     pub accept: Option<AcceptPolicy>,
@@ -100,13 +103,13 @@ pub struct Send {
     /// Files and folders; `-` reads a text from stdin
     #[arg(required_unless_present = "text")]
     pub paths: Vec<PathBuf>,
-    /// Device name, or the link it shows; `-` reads the link from stdin. Without it, show a link and wait
-    #[arg(long, value_name = "NAME|LINK")]
+    /// Device name, or the link or code it shows; `-` reads that from stdin. Without it, show a code and wait
+    #[arg(long, value_name = "NAME|LINK|CODE")]
     pub to: Option<String>,
     /// Send this text
     #[arg(short, long, conflicts_with = "paths")]
     pub text: Option<String>,
-    /// Read the other device's link from this file (also LANYARD_CODE)
+    /// Read the other device's link or code from this file (also LANYARD_CODE)
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     pub code_file: Option<PathBuf>,
 }
@@ -114,13 +117,13 @@ pub struct Send {
 /// `lanyard receive`.
 #[derive(Debug, Args)]
 pub struct Receive {
-    /// The link that the other device shows; `-` reads it from stdin, nothing asks for it
-    pub link: Option<String>,
+    /// The code or link that the other device shows; `-` reads it from stdin, nothing asks for it
+    pub code: Option<String>,
     /// Receive folder [default: the current one]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Read the link from this file (also LANYARD_CODE)
-    #[arg(long, value_name = "FILE", conflicts_with = "link")]
+    /// Read the code or link from this file (also LANYARD_CODE)
+    #[arg(long, value_name = "FILE", conflicts_with = "code")]
     pub code_file: Option<PathBuf>,
 }
 

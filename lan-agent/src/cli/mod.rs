@@ -2,6 +2,8 @@
 
 mod args;
 mod devices;
+mod meeting_place;
+mod open;
 mod receive;
 mod run;
 mod secret;

@@ -1,4 +1,4 @@
-//! `lanyard receive`: opens a link that another device shows, and takes what it offers.
+//! `lanyard receive`: opens the code or link that another device shows, and takes what it offers.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Receive;
+use super::open::open;
 use super::run::{Run, boot_id, open_folder, start_mdns};
-use super::{Settings, secret, send};
+use super::{Settings, secret};
 use crate::agent::event::{Direction, Event};
 use crate::discovery::mdns::Mdns;
 use crate::exit::{Exit, Stop};
@@ -30,15 +31,16 @@ pub(super) async fn run(
     let path = args.output.or_else(|| settings.dir.clone()).unwrap_or_else(|| ".".into());
     let folder = open_folder(&path)?;
     let own = settings.own(console)?;
-    let link = tokio::select! {
-        link = secret::link(args.link.as_deref(), args.code_file.as_deref(), console) => link?,
+    let shown = tokio::select! {
+        shown = secret::shown(args.code.as_deref(), args.code_file.as_deref(), console) => shown?,
         () = stop.cancelled() => return Ok(Exit::Interrupted),
     };
     let mdns = start_mdns(&settings, &boot_id(), console);
     let run = Run::start(&settings, console, Some(folder), mdns.as_ref().map(Mdns::names));
     let mut events = run.context.events.subscribe();
     let receiving = async {
-        let handle = send::open(&link, &own, &run, settings.timeout).await?;
+        let met = open(&shown, &own, &run, &settings, mdns.as_ref()).await?;
+        let handle = run.admit(met).await?;
         wait(&mut events, &handle, settings.timeout.unwrap_or(OFFER_TIMEOUT)).await
     };
     let result = tokio::select! {
@@ -93,6 +95,7 @@ async fn wait(events: &mut broadcast::Receiver<Event>, handle: &Handle, limit: D
             Event::Offered { .. }
             | Event::Started { .. }
             | Event::Link { .. }
+            | Event::Code { .. }
             | Event::Nearby { .. }
             | Event::Met { .. }
             | Event::Connected { .. }

@@ -16,7 +16,7 @@ use crate::config::AcceptPolicy;
 use crate::discovery::mdns::{LocalNames, Mdns};
 use crate::exit::{Exit, Stop};
 use crate::inbox::ReceiveFolder;
-use crate::session::Context;
+use crate::session::{Context, Handle, Met};
 use crate::terminal::{Console, Reporter, answer_questions};
 
 /// Events that wait for a slow reader. Progress comes often; what is missed is told again.
@@ -65,6 +65,14 @@ impl Run {
             tokio::spawn(answer_questions(console.clone(), questions, settings.yes)),
         ];
         Self { sessions: Sessions::new(context.clone()), context, nearby, tasks }
+    }
+
+    /// Takes in a device that was met.
+    ///
+    /// # Errors
+    /// Too many are connected.
+    pub(super) async fn admit(&self, met: Met) -> Result<Handle, Stop> {
+        self.sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
     }
 
     /// Says goodbye to every device, prints what is left to print, and ends.

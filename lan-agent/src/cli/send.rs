@@ -1,37 +1,32 @@
-//! `lanyard send`: to a device by name, by its link, or to whoever opens ours.
+//! `lanyard send`: to a device by name, by its link or code, or to whoever opens ours.
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lanyard_pairing::{Link, Pairing};
-use lanyard_protocol::MailboxId;
 use lanyard_protocol::limits::TEXT_BYTES;
 use tokio_util::sync::CancellationToken;
 
+use super::Settings;
 use super::args::Send;
-use super::run::{Run, boot_id, page_address, start_mdns, wait_for_end};
-use super::{Settings, secret};
+use super::meeting_place::MeetingPlace;
+use super::open::open;
+use super::run::{Run, boot_id, start_mdns, wait_for_end};
+use super::secret::{self, Shown};
 use crate::agent::event::Event;
-use crate::agent::home::Home;
 use crate::agent::question::{Answer, Question};
-use crate::agent::rotation::{self, ShownLink};
 use crate::agent::{Own, desk};
 use crate::control::{ControlClient, ControlError, Reply, Request, Target};
 use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
-use crate::session::{Handle, MeetError, meet};
-use crate::signaling_client::{ServerUrl, SignalingClient, SignalingError};
+use crate::session::Handle;
 use crate::source::{self, Collected};
 use crate::terminal::{Console, Reporter, answer, bytes, display};
 
 /// How long a named device is looked for unless told otherwise.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the device that shows a link may take to answer.
-pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is sent.
 #[derive(Clone)]
@@ -48,17 +43,19 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<Exit, Stop> {
     let content = content(&args, console).await?;
-    let link = match args.to.as_deref() {
-        Some("-") => Some(secret::link(Some("-"), None, console).await?),
-        Some(to) if to.contains("://") => Some(secret::link(Some(to), None, console).await?),
+    let shown = match args.to.as_deref() {
+        Some("-") => Some(secret::shown(Some("-"), None, console).await?),
+        Some(to) if secret::looks_like_link(to) || secret::looks_like_code(to) => {
+            Some(secret::shown(Some(to), None, console).await?)
+        }
         Some(name) => return to_name(name, content, &settings, console, &stop).await,
         None if secret::is_given(args.code_file.as_deref()) => {
-            Some(secret::link(None, args.code_file.as_deref(), console).await?)
+            Some(secret::shown(None, args.code_file.as_deref(), console).await?)
         }
         None => None,
     };
-    match link {
-        Some(link) => to_link(&link, content, &settings, console, &stop).await,
+    match shown {
+        Some(shown) => to_shown(&shown, content, &settings, console, &stop).await,
         None => to_whoever_comes(content, &settings, console, &stop).await,
     }
 }
@@ -216,8 +213,9 @@ async fn answer_open(console: &Console, open: Option<&(u64, Question)>, yes: boo
     }
 }
 
-async fn to_link(
-    link: &Link,
+/// To the device that shows a code or link.
+async fn to_shown(
+    shown: &Shown,
     content: Content,
     settings: &Settings,
     console: &Console,
@@ -227,7 +225,8 @@ async fn to_link(
     let mdns = start_mdns(settings, &boot_id(), console);
     let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
     let sending = async {
-        let handle = open(link, &own, &run, settings.timeout).await?;
+        let met = open(shown, &own, &run, settings, mdns.as_ref()).await?;
+        let handle = run.admit(met).await?;
         deliver(&run, &handle, content).await
     };
     let sent = unless_stopped(stop, KEPT, sending).await;
@@ -238,39 +237,7 @@ async fn to_link(
     sent
 }
 
-/// Opens a link that another device shows.
-///
-/// # Errors
-/// Its server cannot be reached, or the link is wrong or used up.
-pub(super) async fn open(link: &Link, own: &Own, run: &Run, timeout: Option<Duration>) -> Result<Handle, Stop> {
-    let url = ServerUrl::of_page(link.base()).map_err(|error| Stop::new(Exit::WrongSecret, error.to_string()))?;
-    let (client, _rings) = SignalingClient::connect(vec![url], None);
-    let mailbox = client.join(MailboxId(link.secret().mailbox().0)).await.map_err(|error| {
-        let exit = match error {
-            SignalingError::Crowded | SignalingError::Refused { .. } => Exit::WrongSecret,
-            SignalingError::Ended | SignalingError::NoAnswer => Exit::Unreachable,
-        };
-        Stop::new(exit, format!("the device that shows the link cannot be reached: {error}"))
-    })?;
-    if mailbox.others().is_empty() {
-        let message = "nobody waits at this link any more: it was used, or is too old. Ask for a new one.";
-        return Err(Stop::new(Exit::WrongSecret, message));
-    }
-    let pairing = Pairing::open_link(&own.identity, link, own.profile(), &mut rand::rng());
-    let met = meet(mailbox, pairing, &run.context.asker, "", Some(timeout.unwrap_or(OPEN_TIMEOUT))).await;
-    let met = met.map_err(|error| {
-        let exit = match error {
-            // Who showed the link left: it was used by somebody else, or is too old.
-            MeetError::Pairing(_) | MeetError::Crowded | MeetError::Gone => Exit::WrongSecret,
-            MeetError::TimedOut => Exit::NotFound,
-            MeetError::Signaling(_) => Exit::Unreachable,
-        };
-        Stop::new(exit, error.to_string())
-    })?;
-    run.sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
-}
-
-/// Shows a link of our own and sends to whoever opens it, once a person agrees.
+/// Shows a link and a code of our own and sends to whoever comes, once a person agrees.
 async fn to_whoever_comes(
     content: Content,
     settings: &Settings,
@@ -279,21 +246,18 @@ async fn to_whoever_comes(
 ) -> Result<Exit, Stop> {
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
-    let home = Home::start(settings.port, Vec::new())
-        .await
-        .map_err(|error| Stop::new(Exit::Unreachable, error.to_string()))?;
+    let place = MeetingPlace::open(settings, console).await?;
     let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
-    let (base, _) = page_address(settings, home.port, console);
+    let waiting = unless_stopped(stop, KEPT, wait_and_deliver(&place, &own, &run, content, settings.yes));
     let sent = match settings.timeout {
-        None => unless_stopped(stop, KEPT, wait_and_deliver(&home, &base, &own, &run, content, settings.yes)).await,
+        None => waiting.await,
         Some(limit) => {
-            let waiting = unless_stopped(stop, KEPT, wait_and_deliver(&home, &base, &own, &run, content, settings.yes));
             let late = || Stop::new(Exit::NotFound, "nobody took it in time");
             tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Err(late()))
         }
     };
     run.finish().await;
-    home.relay.shutdown().await;
+    place.close().await;
     if let Some(mdns) = mdns {
         mdns.shutdown().await;
     }
@@ -301,20 +265,16 @@ async fn to_whoever_comes(
 }
 
 async fn wait_and_deliver(
-    home: &Home,
-    base: &str,
+    place: &MeetingPlace,
     own: &Own,
     run: &Run,
     content: Content,
     yes: bool,
 ) -> Result<Exit, Stop> {
     let asker = run.context.asker.clone();
-    let shown = ShownLink::new(None);
     loop {
-        let met = rotation::next_opener(&home.client, base, own, &run.context, &asker, &shown)
-            .await
-            .map_err(|error| Stop::new(Exit::Failure, error.to_string()))?;
-        let Some(handle) = run.sessions.admit(met).await else { continue };
+        let met = place.next_visitor(own, run).await?;
+        let Ok(handle) = run.admit(met).await else { continue };
         let answer = if yes {
             Answer::Yes
         } else {
@@ -324,7 +284,7 @@ async fn wait_and_deliver(
             return deliver(run, &handle, content).await;
         }
         let _ = handle.commands.send(crate::session::Command::Stop).await;
-        run.context.tell(Event::Warning { message: "Nothing was sent. Here is a new link.".to_owned() });
+        run.context.tell(Event::Warning { message: "Nothing was sent. Here is a new link and code.".to_owned() });
     }
 }
 

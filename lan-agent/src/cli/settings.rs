@@ -9,8 +9,26 @@ use crate::agent::Own;
 use crate::config::{AcceptPolicy, ConfigFile, DEFAULT_PORT, default_name};
 use crate::discovery::interface::InterfaceChoice;
 use crate::exit::{Exit, Stop};
+use crate::signaling_client::ServerUrl;
 use crate::terminal::{Console, ConsoleStyle, OutputFormat};
 use crate::{identity, paths};
+
+/// A server that others are sent to.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Address of its page, with a slash at the end.
+    pub base: String,
+    /// Where it is.
+    pub url: ServerUrl,
+}
+
+impl Relay {
+    fn parse(text: &str) -> Result<Self, Stop> {
+        let url =
+            ServerUrl::of_page(text).map_err(|error| Stop::new(Exit::Usage, format!("{text} is no relay: {error}")))?;
+        Ok(Self { base: url.to_string(), url })
+    }
+}
 
 /// What holds for this run.
 #[derive(Debug, Clone)]
@@ -21,6 +39,8 @@ pub struct Settings {
     pub port: u16,
     /// As asked for; empty for every suitable one.
     pub interface_names: Vec<String>,
+    /// A relay to meet through.
+    pub relay: Option<Relay>,
     /// What happens to offers.
     pub accept: AcceptPolicy,
     /// Agree without asking.
@@ -59,6 +79,7 @@ impl Settings {
             name: flags.name.or(file.name).unwrap_or_else(default_name),
             port: flags.port.or(file.port).unwrap_or(DEFAULT_PORT),
             interface_names: if flags.interface.is_empty() { file.interface } else { flags.interface },
+            relay: flags.relay.or(file.relay).as_deref().map(Relay::parse).transpose()?,
             accept: flags.accept.or(file.accept).unwrap_or_default(),
             yes: flags.yes,
             timeout: flags.timeout.or(file.timeout).map(Duration::from_secs),

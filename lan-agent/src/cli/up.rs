@@ -11,6 +11,7 @@ use tracing::debug;
 use super::Settings;
 use super::args::Up;
 use super::run::{Run, boot_id, open_folder, page_address, start_mdns};
+use crate::agent::code::{self, ShownCode};
 use crate::agent::event::Event;
 use crate::agent::home::Home;
 use crate::agent::rotation::{self, ShownLink};
@@ -65,23 +66,30 @@ pub(super) async fn run(
         accept: run.context.accept.to_string(),
     });
     let agents = mdns.as_ref().map_or_else(no_agents, Mdns::nearby);
-    let shown = ShownLink::new(None);
+    let (shown, shown_code) = (ShownLink::new(None), ShownCode::new(None));
 
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_agents(agents.clone(), run.context.events.clone()));
     tasks.spawn(list_for_pages(home.client.clone(), run.sessions.clone(), run.nearby.clone()));
-    let status =
-        Status { name: own.name.clone(), port: home.port, link: None, receive_folder: Some(folder.path().to_owned()) };
+    let status = Status {
+        name: own.name.clone(),
+        port: home.port,
+        link: None,
+        code: None,
+        receive_folder: Some(folder.path().to_owned()),
+    };
     if let Some(control) = control {
         let desk = crate::agent::desk::Desk {
             sessions: run.sessions.clone(),
             agents: agents.clone(),
             own: own.clone(),
             link: shown.subscribe(),
+            code: shown_code.subscribe(),
             status,
         };
         tasks.spawn(desk.serve(control));
     }
+    tasks.spawn(show_codes(home.client.clone(), own.clone(), run.sessions.clone(), shown_code));
     tasks.spawn(show_links(home.client.clone(), base, own.clone(), run.sessions.clone(), shown));
     // Listing this device is what the nearby list of its pages begins with.
     let _ = home.client.announce(own.name.clone(), Platform::Computer, LISTED_SECONDS).await;
@@ -141,6 +149,15 @@ async fn list_for_pages(client: SignalingClient, sessions: Sessions, list: watch
             changed = at_server.changed() => if changed.is_err() { return },
             changed = changes.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Shows a code, lets in who types it, shows the next.
+async fn show_codes(client: SignalingClient, own: Own, sessions: Sessions, shown: ShownCode) {
+    let context = sessions.context().clone();
+    loop {
+        let met = code::next_typer(&client, &own, &context, &context.asker, &shown).await;
+        admit(&sessions, met).await;
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Status {
     pub port: u16,
     /// The link that is shown now; it holds a secret.
     pub link: Option<String>,
+    /// The code that is shown now; a secret too.
+    pub code: Option<String>,
     /// Where received files go.
     pub receive_folder: Option<PathBuf>,
 }

@@ -155,7 +155,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("control.sock");
         let listener = ControlListener::bind(&path).unwrap();
-        let status = Status { name: "Attic".to_owned(), port: 7, link: None, receive_folder: None };
+        let status = Status { name: "Attic".to_owned(), port: 7, link: None, code: None, receive_folder: None };
         let reply = Reply::Status(status);
         let expected = reply.clone();
         let serving = tokio::spawn(async move {

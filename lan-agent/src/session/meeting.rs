@@ -33,10 +33,12 @@ pub enum MeetError {
     #[error("{0}")]
     Pairing(#[from] PairingError),
     /// A third side came.
-    #[error("somebody else used the same link at the same time, so both sides stopped; make a new link")]
+    #[error(
+        "a third device tried to join at the same time, so all stopped and nothing was sent; make a new code or link"
+    )]
     Crowded,
     /// The server forgot the mailbox, or cannot be reached.
-    #[error("the meeting place is gone; make a new link")]
+    #[error("the other device left before the two had met; make a new code or link")]
     Gone,
     /// Nobody came, or nobody answered.
     #[error("the other device did not come in time")]

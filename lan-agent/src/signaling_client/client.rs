@@ -170,12 +170,6 @@ impl SignalingClient {
         self.ask(|reply| Command::Claim { nameplate, stamp: None, reply }).await
     }
 
-    /// Gives a nameplate back, because its code is used or burnt.
-    pub async fn release(&self, nameplate: Nameplate) {
-        // A client that has ended left its mailbox too, and the nameplate goes with that.
-        let _ = self.commands.send(Command::Release { nameplate }).await;
-    }
-
     /// The hour of the server's clock now, milliseconds since 1970 counted on from `welcome`; waits until it answers.
     ///
     /// # Errors

@@ -57,7 +57,9 @@ enum Pending {
 impl Pending {
     fn may_fail_with(&self, code: ErrorCode) -> bool {
         match code {
-            ErrorCode::NoSuchNameplate => matches!(self, Self::Claim { .. }),
+            ErrorCode::NoSuchNameplate | ErrorCode::NameplateUsed | ErrorCode::NameplateExpired => {
+                matches!(self, Self::Claim { .. })
+            }
             ErrorCode::NoSuchDevice => matches!(self, Self::Dial { .. }),
             ErrorCode::Malformed
             | ErrorCode::RateLimited
@@ -358,7 +360,7 @@ impl Driver {
         let sender = MailboxSender { id: mailbox, commands };
         let ice_servers = held.ice_servers.subscribe();
         // A joiner that stopped waiting drops the mailbox, and with it leaves.
-        let _ = reply.send(Ok(Mailbox { sender, member, others, ice_servers, events }));
+        let _ = reply.send(Ok(Mailbox { sender, member, others, ice_servers, events, nameplate: None }));
     }
 
     fn handle_error(&mut self, code: ErrorCode, message: String, mailbox: Option<MailboxId>) {

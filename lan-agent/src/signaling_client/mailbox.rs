@@ -1,7 +1,7 @@
 //! One side of a mailbox, as long as it is held.
 
 use lanyard_protocol::signaling::{Body, IceServer, PresenceState};
-use lanyard_protocol::{MailboxId, MemberNumber};
+use lanyard_protocol::{MailboxId, MemberNumber, Nameplate};
 use tokio::sync::{mpsc, watch};
 
 use super::client::SignalingError;
@@ -40,6 +40,7 @@ pub struct Mailbox {
     pub(super) others: Vec<MemberNumber>,
     pub(super) ice_servers: watch::Receiver<Vec<IceServer>>,
     pub(super) events: mpsc::Receiver<MailboxEvent>,
+    pub(super) nameplate: Option<Nameplate>,
 }
 
 /// Sends through a mailbox that somebody else holds.
@@ -91,6 +92,19 @@ impl Mailbox {
         self.sender.clone()
     }
 
+    /// This mailbox stands behind a nameplate of ours, which ends with it at the latest.
+    pub fn stand_behind(&mut self, nameplate: Nameplate) {
+        self.nameplate = Some(nameplate);
+    }
+
+    /// Gives the nameplate back, because its code is used; the mailbox is held on.
+    pub fn release_nameplate(&mut self) {
+        if let Some(nameplate) = self.nameplate.take() {
+            // With a full queue the server is out of reach; the nameplate ends after ten minutes by itself.
+            let _ = self.sender.commands.try_send(Command::Release { nameplate });
+        }
+    }
+
     /// The next event; `None` after [`MailboxEvent::Gone`] or [`MailboxEvent::Crowded`]. May be dropped and called
     /// again without losing an event.
     pub async fn next(&mut self) -> Option<MailboxEvent> {
@@ -100,6 +114,8 @@ impl Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
+        // Only a member may release it (SG-11).
+        self.release_nameplate();
         // With a full queue the server is out of reach, and forgets the slot by itself.
         let _ = self.sender.commands.try_send(Command::Leave { mailbox: self.sender.id });
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tokio::sync::{Mutex, mpsc};
 
+use super::code_line::{CodeLine, Typed};
+use super::keys::Keys;
 use super::qr::{self, QrStyle};
 
 /// Lines typed ahead that are kept when nobody asks. More stop the reader, not the program.
@@ -116,6 +118,51 @@ impl Console {
         std::env::var("COLUMNS").ok()?.parse().ok()
     }
 
+    /// Asks for a code or link: on a terminal with words that complete while one types, elsewhere for a line. `None` when
+    /// the time is over or nobody can type. Dropping the future takes the question back.
+    pub async fn ask_code(&self, prompt: &str, limit: Duration) -> Option<String> {
+        let typed = self.0.typed.lock().await;
+        // Once lines are read, single keys are not ours any more.
+        let keys = if self.0.is_terminal && typed.is_none() { Keys::open() } else { None };
+        let Some(mut keys) = keys else {
+            drop(typed);
+            return self.ask_line(prompt, limit).await;
+        };
+        let end = EndOfQuestion(self);
+        let asking = async {
+            let mut line = CodeLine::default();
+            loop {
+                end.0.draw(prompt, &line);
+                match line.handle_key(keys.next().await?) {
+                    Typed::More => {}
+                    Typed::Line(text) => return Some(text),
+                    Typed::End => return None,
+                }
+            }
+        };
+        tokio::time::timeout(limit, asking).await.ok().flatten()
+    }
+
+    /// The line, what would complete it, and below it the words to choose from. The cursor stays behind what was typed.
+    fn draw(&self, prompt: &str, line: &CodeLine) {
+        let columns = self.columns().unwrap_or(80);
+        let room = columns.saturating_sub(prompt.chars().count() + 2).max(1);
+        let typed: Vec<char> = line.text().chars().collect();
+        let typed = super::display(&typed[typed.len().saturating_sub(room)..].iter().collect::<String>());
+        let column = prompt.chars().count() + 1 + typed.chars().count();
+        let (dim, plain) = if self.0.style.color { ("\x1b[2m", "\x1b[22m") } else { ("", "") };
+        // Without dimming nobody could tell what is typed from what is proposed.
+        let suggestion = if self.0.style.color { line.suggestion() } else { String::new() };
+        let suggestion: String = suggestion.chars().take(columns.saturating_sub(column + 1)).collect();
+        let choices: String = line.choices().join(" ").chars().take(columns.saturating_sub(1)).collect();
+        let below = if choices.is_empty() { String::new() } else { format!("\r\n{dim}{choices}{plain}\x1b[1A") };
+        self.0.bars.suspend(|| {
+            let mut out = io::stderr().lock();
+            let _ = write!(out, "\r\x1b[J{prompt} {typed}{dim}{suggestion}{plain}{below}\r\x1b[{column}C");
+            let _ = out.flush();
+        });
+    }
+
     /// Shows `prompt` and waits for a typed line. `None` when the time is over or nobody can type.
     ///
     /// One question at a time: a second one waits for the first. Dropping the future takes the question back.
@@ -152,6 +199,19 @@ impl Drop for NewlineOnDrop<'_> {
         if self.armed {
             self.console.complain("");
         }
+    }
+}
+
+/// Leaves the line of a code, however the question ended, and what was proposed below it.
+struct EndOfQuestion<'a>(&'a Console);
+
+impl Drop for EndOfQuestion<'_> {
+    fn drop(&mut self) {
+        self.0.0.bars.suspend(|| {
+            let mut out = io::stderr().lock();
+            let _ = write!(out, "\r\n\x1b[J");
+            let _ = out.flush();
+        });
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a person at a terminal sees and answers: results on stdout; questions, bars and the QR code on stderr.
 
+mod code_line;
 mod console;
 mod format;
+mod keys;
 pub mod progress;
 pub mod qr;
 mod question;

@@ -72,6 +72,10 @@ impl Reporter {
                 console.show_qr(link);
                 console.result(link);
             }
+            Event::Code { code } => {
+                console.say("Or type this code there, it is good for one use:");
+                console.result(code);
+            }
             Event::Nearby { agents } => {
                 let names: Vec<String> = agents.iter().map(|agent| display(&agent.name)).collect();
                 console.say(&match names.as_slice() {

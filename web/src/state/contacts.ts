@@ -572,6 +572,8 @@ function meetingView(step: MeetingStep): MeetingView {
 export function requestFailure({ reason }: RequestError): MeetingFailure {
   switch (reason) {
     case 'no_such_nameplate':
+    case 'nameplate_used':
+    case 'nameplate_expired':
       return 'code_gone';
     case 'full':
     case 'rate_limited':

@@ -7,12 +7,20 @@ use lanyard_protocol::{MailboxId, Nameplate};
 
 use super::{Rejection, Server, Timer};
 use crate::ConnectionId;
-use crate::nameplate::Plate;
+use crate::nameplate::{Ended, Plate};
 use crate::stamp::is_stamp;
 
 const NO_SUCH_NAMEPLATE: Rejection = Rejection(
     ErrorCode::NoSuchNameplate,
-    "There is no such code now: mistyped, used or too old. Ask for a new one on the other device.",
+    "There is no code with this number: check the digits, or ask for a new code on the other device.",
+);
+const NAMEPLATE_USED: Rejection = Rejection(
+    ErrorCode::NameplateUsed,
+    "This code was used already, or a wrong try burnt it. Ask for a new one on the other device.",
+);
+const NAMEPLATE_EXPIRED: Rejection = Rejection(
+    ErrorCode::NameplateExpired,
+    "This code is too old: codes last ten minutes. Ask for a new one on the other device.",
 );
 const TOO_MANY_CLAIMS: Rejection =
     Rejection(ErrorCode::RateLimited, "Too many codes were tried from this network. Wait a minute, or scan the code.");
@@ -64,10 +72,15 @@ impl Server {
                 return Err(TOO_MANY_CLAIMS);
             }
         }
-        let Some(mailbox) = Plate::read(nameplate).and_then(|plate| self.nameplates.mailbox(plate)) else {
+        let plate = Plate::read(nameplate);
+        let Some(mailbox) = plate.and_then(|plate| self.nameplates.mailbox(plate)) else {
             self.counters.claims_failed_total += 1;
             self.nameplates.count_failure(now, self.limits.failed_claims);
-            return Err(NO_SUCH_NAMEPLATE);
+            return Err(match plate.and_then(|plate| self.nameplates.ended(plate)) {
+                Some(Ended::Used) => NAMEPLATE_USED,
+                Some(Ended::Expired) => NAMEPLATE_EXPIRED,
+                None => NO_SUCH_NAMEPLATE,
+            });
         };
         self.say(id, ServerMessage::Claimed { nameplate: nameplate.clone(), mailbox });
         Ok(())
@@ -88,15 +101,15 @@ impl Server {
         if !is_member {
             return Err(NO_SUCH_NAMEPLATE);
         }
-        self.retire(now, plate);
+        self.retire(now, plate, Ended::Used);
         Ok(())
     }
 
     /// Ends a nameplate; its mailbox lives on.
-    pub(super) fn retire(&mut self, now: Instant, plate: Plate) {
+    pub(super) fn retire(&mut self, now: Instant, plate: Plate, why: Ended) {
         let mailbox = self.nameplates.mailbox(plate);
         self.deadlines.clear(Timer::PlateExpires(plate));
-        if self.nameplates.retire(plate) {
+        if self.nameplates.retire(plate, why) {
             self.deadlines.set(Timer::PlateRested(plate), now + self.limits.nameplate_rest);
         }
         if let Some(mailbox) = mailbox.and_then(|id| self.mailboxes.get_mut(&id)) {

@@ -7,6 +7,7 @@ use lanyard_protocol::{MailboxId, MemberNumber, SlotToken};
 
 use super::{Rejection, Server, Timer};
 use crate::mailbox::{Mailbox, Route, SideKey, Stored};
+use crate::nameplate::Ended;
 use crate::{ConnectionId, Joined, Output, SourceKey};
 
 /// Stored bodies handed to a socket before it must report that they are written.
@@ -152,7 +153,7 @@ impl Server {
             self.outputs.push_back(Output::MemberGone { mailbox: id, member: member.number });
         }
         if let Some(plate) = mailbox.nameplate {
-            self.retire(now, plate);
+            self.retire(now, plate, Ended::Used);
         }
         if let Some(key) = mailbox.made_by {
             self.sources.entry(key).mailboxes -= 1;

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha20Rng;
 use crate::connection::Connection;
 use crate::deadlines::Deadlines;
 use crate::mailbox::{Mailbox, SideKey};
-use crate::nameplate::{Nameplates, Plate};
+use crate::nameplate::{Ended, Nameplates, Plate};
 use crate::nearby::{Call, CallId, Listing};
 use crate::source::{Memory, Sources};
 use crate::{CloseReason, ConnectionId, Limits, Origin, Output, SourceKey, Welcome};
@@ -275,7 +275,7 @@ impl Server {
                 Timer::Unjoined(mailbox) => self.remove_mailbox(now, mailbox),
                 Timer::Slot(side) => self.remove_side(now, side),
                 Timer::Ring(mailbox) => self.end_ring(mailbox),
-                Timer::PlateExpires(plate) => self.retire(now, plate),
+                Timer::PlateExpires(plate) => self.retire(now, plate, Ended::Expired),
                 Timer::PlateRested(plate) => self.nameplates.forget(plate),
                 Timer::Source(key) => self.settle(now, key),
                 Timer::Call(call) => self.answer_call(now, call, None),

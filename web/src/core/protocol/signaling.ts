@@ -29,6 +29,8 @@ const ERROR_CODES: Record<ErrorCode, ErrorCode> = {
   not_joined: 'not_joined',
   queue_full: 'queue_full',
   no_such_nameplate: 'no_such_nameplate',
+  nameplate_used: 'nameplate_used',
+  nameplate_expired: 'nameplate_expired',
   slot_gone: 'slot_gone',
   no_such_device: 'no_such_device',
 };

@@ -161,6 +161,8 @@ export class Mailbox {
       case 'malformed':
       case 'rate_limited':
       case 'no_such_nameplate':
+      case 'nameplate_used':
+      case 'nameplate_expired':
       case 'no_such_device':
         break;
     }

@@ -3,4 +3,4 @@
 /**
  * Why a message was not carried out.
  */
-export type ErrorCode = "malformed" | "rate_limited" | "full" | "not_joined" | "queue_full" | "no_such_nameplate" | "slot_gone" | "no_such_device";
+export type ErrorCode = "malformed" | "rate_limited" | "full" | "not_joined" | "queue_full" | "no_such_nameplate" | "nameplate_used" | "nameplate_expired" | "slot_gone" | "no_such_device";
