@@ -1,13 +1,17 @@
 /** What the application takes from the browser it runs in. The only place besides `ui` that touches the document. */
 import { blake3 } from '@noble/hashes/blake3.js';
 import { systemClock } from './core/clock';
-import { Identity, toBase64Url } from './core/pairing';
+import { Identity } from './core/pairing';
 import { WebRtcLink } from './core/peer/webrtc';
 import { openKeep } from './core/storage/keep';
 import { openKnownDevices } from './core/storage/known';
+import { Ledger } from './core/storage/ledger';
 import { DESKTOP_LIMIT_BYTES, MemorySink, PHONE_LIMIT_BYTES } from './core/storage/memory';
 import { OpfsSink, opfsAvailable } from './core/storage/opfs';
+import { reconcile } from './core/storage/reconcile';
 import type { Sink } from './core/storage/sink';
+import { WebLocks } from './core/storage/tab_lock';
+import { openTransferDatabase } from './core/storage/transfer_database';
 import { signalingUrl, webSocketOpener } from './core/signaling/socket';
 import { BrowserExchange } from './core/session/browser_exchange';
 import { loadPieceHasher } from './core/transfer/hash';
@@ -32,8 +36,9 @@ export async function browserEnvironment(): Promise<Environment> {
   const platform = guessPlatform(navigator);
   const small = platform === 'phone' || platform === 'tablet';
   const memoryLimit = small ? PHONE_LIMIT_BYTES : DESKTOP_LIMIT_BYTES;
-  const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker(), toBase64Url(random(12))).catch(() => null) : null;
+  const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker()).catch(() => null) : null;
   const sink: Sink = onDisk ?? new MemorySink(memoryLimit);
+  const ledger = await openLedger(onDisk);
   return {
     origin: `${location.origin}/`,
     platform,
@@ -44,13 +49,24 @@ export async function browserEnvironment(): Promise<Environment> {
     random,
     openSocket: webSocketOpener(signalingUrl(location.origin)),
     openLink: (options) => new WebRtcLink(options),
-    makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, events, small }),
+    makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, ledger, events, small }),
     keep,
     known: await openKnownDevices(),
     sink,
+    ledger,
+    hashPiece,
     receiveLimitBytes: onDisk === null ? memoryLimit : null,
     save,
   };
+}
+
+/** With what earlier visits left, where files outlive the page. */
+async function openLedger(onDisk: Sink | null): Promise<Ledger> {
+  const database = onDisk === null ? null : await openTransferDatabase();
+  if (onDisk === null || database === null) return Ledger.inMemory();
+  const ledger = await Ledger.open(database, new WebLocks());
+  await reconcile(ledger, onDisk, Date.now()).catch(() => undefined);
+  return ledger;
 }
 
 function storageWorker(): Worker {

@@ -6,7 +6,10 @@ import { MemoryNetwork } from '../core/peer/memory_link';
 import { BrowserExchange } from '../core/session/browser_exchange';
 import { MemoryServer } from '../core/signaling/memory_server';
 import { MemoryKeep } from '../core/storage/keep';
+import { KEPT_MS, Ledger, type KeptTransfer, type TransferDatabase } from '../core/storage/ledger';
 import { MemorySink } from '../core/storage/memory';
+import { reconcile } from '../core/storage/reconcile';
+import type { TabLocks } from '../core/storage/tab_lock';
 import { loadPieceHasher } from '../core/transfer';
 import { startApp, type RunningApp } from './app';
 import type { Environment } from './environment';
@@ -15,6 +18,7 @@ import type { DeviceView, Notice, OfferView, SendItem, TransferView } from './mo
 import { reactive } from './reactive.svelte';
 
 const ORIGIN = 'http://192.168.1.2:53380/';
+const MIB = 1024 * 1024;
 const hashPiece = await loadPieceHasher();
 const random = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
 
@@ -32,9 +36,19 @@ beforeEach(() => {
   network = new MemoryNetwork();
 });
 
-function page(name: string, options: { invitation?: string; limitBytes?: number; identity?: Identity } = {}): Page {
+interface PageOptions {
+  invitation?: string;
+  limitBytes?: number;
+  identity?: Identity;
+  /** What an earlier visit left. */
+  sink?: MemorySink;
+  ledger?: Ledger;
+}
+
+function page(name: string, options: PageOptions = {}): Page {
   const saved = new Map<string, Blob>();
-  const sink = new MemorySink(options.limitBytes ?? 64 * 1024 * 1024);
+  const sink = options.sink ?? new MemorySink(options.limitBytes ?? 64 * 1024 * 1024);
+  const ledger = options.ledger ?? Ledger.inMemory();
   const model = reactive(firstModel('phone', { kind: 'lan', canCopy: true, canShare: false }));
   const environment: Environment = {
     origin: ORIGIN,
@@ -46,10 +60,12 @@ function page(name: string, options: { invitation?: string; limitBytes?: number;
     random,
     openSocket: server.open,
     openLink: network.openLink,
-    makeExchange: (events) => new BrowserExchange({ clock, random, hashPiece, sink, events, small: true }),
+    makeExchange: (events) => new BrowserExchange({ clock, random, hashPiece, sink, ledger, events, small: true }),
     keep: new MemoryKeep(),
     known: null,
     sink,
+    ledger,
+    hashPiece,
     receiveLimitBytes: 64 * 1024 * 1024,
     save: (file, content) => saved.set(file, content),
   };
@@ -105,6 +121,162 @@ async function offered(app: Page): Promise<OfferView> {
 async function ended(app: Page): Promise<TransferView> {
   return until('an end', () => app.model.transfers.find(({ endedAtMs }) => endedAtMs !== null));
 }
+
+/** The database of one browser, over any number of visits. */
+class Database implements TransferDatabase {
+  readonly rows = new Map<string, { kept: KeptTransfer; journal: Uint8Array[] }>();
+
+  all(): Promise<{ kept: KeptTransfer; journal: Uint8Array[] }[]> {
+    return Promise.resolve([...this.rows.values()].map(({ kept, journal }) => ({ kept, journal: [...journal] })));
+  }
+
+  put(kept: KeptTransfer): Promise<void> {
+    this.rows.set(kept.id, { kept, journal: this.rows.get(kept.id)?.journal ?? [] });
+    return Promise.resolve();
+  }
+
+  append(transfer: string, bytes: Uint8Array): Promise<void> {
+    this.rows.get(transfer)?.journal.push(bytes);
+    return Promise.resolve();
+  }
+
+  drop(transfer: string): Promise<void> {
+    this.rows.delete(transfer);
+    return Promise.resolve();
+  }
+
+  dropJournal(transfer: string): Promise<void> {
+    this.rows.get(transfer)?.journal.splice(0);
+    return Promise.resolve();
+  }
+}
+
+const noOtherTab: TabLocks = {
+  claim: () => Promise.resolve(true),
+  release: () => undefined,
+  held: () => Promise.resolve(new Set()),
+};
+
+function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 65_536) crypto.getRandomValues(bytes.subarray(at, Math.min(at + 65_536, length)));
+  return bytes;
+}
+
+/** Two pages with the link of the first; the second answers it. */
+async function meetAgain(shower: Page, opener: Page): Promise<void> {
+  shower.actions.makeInvite();
+  const invitation = (await until('a link', () => shower.model.invite?.link)) ?? '';
+  opener.handleInvitation(invitation);
+  opener.actions.openInvitation();
+  await until('connected', () => shower.model.devices.some(({ presence }) => presence === 'connected'));
+}
+
+describe('a page that is loaded anew', () => {
+  const identity = Identity.generate(random);
+  let database: Database;
+  let sink: MemorySink;
+
+  /** One visit of the same browser. */
+  const visit = async (afterMs = 0): Promise<Page> => {
+    const ledger = await Ledger.open(database, noOtherTab);
+    await reconcile(ledger, sink, clock.now() + afterMs);
+    return page('Amber Heron', { identity, sink, ledger });
+  };
+
+  beforeEach(() => {
+    database = new Database();
+    sink = new MemorySink(64 * MIB);
+  });
+
+  test('goes on receiving where it was, and gets nothing twice that was kept', async () => {
+    const first = await visit();
+    const sender = page('Violet Otter');
+    await meetAgain(first, sender);
+    const content = randomBytes(24 * MIB);
+    const to = (await until('connected', () => connected(sender, 'Amber Heron'))).id;
+    sender.actions.sendFiles(to, [file('film.bin', content)]);
+    first.actions.acceptOffer((await offered(first)).id);
+    await until('half of it', () => (first.model.transfers[0]?.doneBytes ?? 0) > 12 * MIB);
+    first.handleLeave();
+
+    const next = await visit();
+    expect(next.model.transfers[0]).toMatchObject({ title: 'film.bin', state: { kind: 'kept', needs: 'device' } });
+    const kept = next.model.transfers[0]?.doneBytes ?? 0;
+    expect(kept).toBeGreaterThan(0);
+    await meetAgain(next, sender);
+    const done = await ended(next);
+    expect(done.state).toEqual({ kind: 'done' });
+    next.actions.saveAll(done.id);
+    const saved = await until('saved', () => next.saved.get('film.bin'));
+    expect(hashPiece(new Uint8Array(await saved.arrayBuffer()))).toEqual(hashPiece(content));
+    expect((await ended(sender)).state).toEqual({ kind: 'done' });
+  });
+
+  test('goes on sending when the same file is picked again, and is told of another one', async () => {
+    const first = await visit();
+    const receiver = page('Violet Otter');
+    await meetAgain(first, receiver);
+    const content = randomBytes(16 * MIB);
+    const picked = (bytes: Uint8Array<ArrayBuffer>): SendItem => ({
+      kind: 'file',
+      path: 'film.bin',
+      file: new File([bytes], 'film.bin', { lastModified: 1_700_000_000_000 }),
+    });
+    const to = (await until('connected', () => connected(first, 'Violet Otter'))).id;
+    first.actions.sendFiles(to, [picked(content)]);
+    receiver.actions.acceptOffer((await offered(receiver)).id);
+    await until('some of it', () => (receiver.model.transfers[0]?.doneBytes ?? 0) > 6 * MIB);
+    await until('its ends are known', () => database.rows.values().next().value?.kept.sources[0]?.last);
+    first.handleLeave();
+
+    const next = await visit();
+    const { id } = next.model.transfers[0] ?? { id: '' };
+    expect(next.model.transfers[0]?.state).toEqual({ kind: 'kept', needs: 'files' });
+    const changed = content.slice();
+    changed[0] = (changed[0] ?? 0) ^ 1;
+    next.actions.pickAgain(id, [picked(changed)]);
+    await until('told', () => next.model.toasts.some(({ notice }) => notice.kind === 'other_file' && notice.why === 'content'));
+    next.actions.pickAgain(id, [picked(content.slice(1))]);
+    await until('told', () => next.model.toasts.some(({ notice }) => notice.kind === 'other_file' && notice.why === 'size'));
+    next.actions.pickAgain(id, [picked(content)]);
+    await until('the files are there', () => next.model.transfers[0]?.state.kind === 'kept' && next.model.transfers[0].state.needs === 'device');
+    await meetAgain(next, receiver);
+    expect((await ended(next)).state).toEqual({ kind: 'done' });
+    receiver.actions.saveAll((await ended(receiver)).id);
+    const saved = await until('saved', () => receiver.saved.get('film.bin'));
+    expect(hashPiece(new Uint8Array(await saved.arrayBuffer()))).toEqual(hashPiece(content));
+  });
+
+  test('still has what was received, until it is removed or 7 days are over', async () => {
+    const first = await visit();
+    const sender = page('Violet Otter');
+    await meetAgain(first, sender);
+    const to = (await until('connected', () => connected(sender, 'Amber Heron'))).id;
+    sender.actions.sendFiles(to, [file('a.txt', 'hello')]);
+    first.actions.acceptOffer((await offered(first)).id);
+    await ended(first);
+    const next = await visit();
+    expect(next.model.transfers[0]).toMatchObject({ title: 'a.txt', state: { kind: 'done' }, canSave: true });
+    expect((await visit(KEPT_MS)).model.transfers).toEqual([]);
+    expect(await sink.transfers()).toEqual([]);
+  });
+
+  test('what is discarded is gone at the next visit', async () => {
+    const first = await visit();
+    const sender = page('Violet Otter');
+    await meetAgain(first, sender);
+    const to = (await until('connected', () => connected(sender, 'Amber Heron'))).id;
+    sender.actions.sendFiles(to, [file('big.bin', randomBytes(12 * MIB))]);
+    first.actions.acceptOffer((await offered(first)).id);
+    await until('bytes', () => (first.model.transfers[0]?.doneBytes ?? 0) > 4 * MIB);
+    first.handleLeave();
+    const next = await visit();
+    next.actions.cancel(next.model.transfers[0]?.id ?? '');
+    expect((await visit()).model.transfers).toEqual([]);
+    expect(await sink.transfers()).toEqual([]);
+  });
+});
 
 describe('meeting', () => {
   test('a page that was opened by a link does nothing until the tap', async () => {
@@ -261,7 +433,6 @@ describe('meeting', () => {
 });
 
 describe('sending', () => {
-  const MIB = 1024 * 1024;
 
   test('files, an empty file and an empty folder arrive whole, and can be saved one by one', async () => {
     const { shower, opener, toShower } = await linked();
@@ -378,14 +549,24 @@ describe('sending', () => {
     await until('back', () => shower.model.server.state === 'online');
   });
 
-  test('a device that leaves ends what was unfinished', async () => {
+  test('what a device that leaves had begun is put aside and kept', async () => {
     const { shower, opener, toShower } = await linked();
     opener.actions.sendFiles(toShower, [file('big.bin', new Uint8Array(12 * MIB))]);
     shower.actions.acceptOffer((await offered(shower)).id);
     await until('bytes', () => (shower.model.transfers[0]?.doneBytes ?? 0) > 0);
     opener.handleLeave();
-    expect((await ended(shower)).state).toEqual({ kind: 'failed', failure: 'device_gone' });
+    await until('put aside', () => shower.model.transfers[0]?.state.kind === 'kept');
+    expect(shower.model.transfers[0]).toMatchObject({ endedAtMs: null, state: { needs: 'device' } });
     expect(device(shower, 'Violet Otter')?.presence).toBe('gone');
+  });
+
+  test('an offer that nobody answered goes with the device that made it', async () => {
+    const { shower, opener, toShower } = await linked();
+    opener.actions.sendFiles(toShower, [file('a.txt', 'a')]);
+    await offered(shower);
+    opener.handleLeave();
+    await until('gone', () => shower.model.offers.length === 0);
+    expect(shower.model.transfers).toEqual([]);
   });
 
   test('nothing at all is not sent, and too long a text is refused with its limit', async () => {

@@ -178,6 +178,22 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     resume: (id) => {
       transfers.resume(id);
     },
+    carryOn: (id) => {
+      const row = model.transfers.find((one) => one.id === id);
+      if (row?.state.kind !== 'kept') return;
+      if (row.state.needs === 'permission') void transfers.readAgain(id);
+      contacts.connect(row.deviceId);
+    },
+    pickAgain: (id, items) => {
+      void transfers.pickAgain(id, items);
+    },
+    sendFailedAgain: (id) => {
+      const failed = transfers.failedItems(id);
+      if (failed !== null) contacts.sendFiles(failed.deviceId, failed.items);
+    },
+    cancelFile: (id, fileId) => {
+      transfers.cancelFile(id, fileId);
+    },
     cancel: (id) => {
       transfers.cancel(id);
     },
@@ -207,6 +223,7 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     toasts.show({ kind: 'transfer_failed', transferId, title, failure: 'not_written' });
   };
 
+  transfers.restore();
   signaling.start();
   refresh(0);
   return {

@@ -4,7 +4,7 @@ import type { ListedDevice } from '../core/protocol/generated/ListedDevice';
 import type { Platform } from '../core/protocol/generated/Platform';
 import { PLATFORMS } from '../core/protocol/signaling';
 import { TEXT_BYTES } from '../core/protocol/limits';
-import type { Exchange, ExchangeEvents, OfferedEntry } from '../core/session/exchange';
+import type { Exchange, ExchangeEvents } from '../core/session/exchange';
 import type { MeetingFailure } from '../core/session/failure';
 import { peerIdOf, type PeerId } from '../core/session/keeper';
 import type { MeetingStep } from '../core/session/meeting';
@@ -180,7 +180,10 @@ export class Contacts {
 
   /** The page goes away. */
   leaveAll(): void {
-    for (const { peer } of this.#contacts.values()) peer?.leave();
+    for (const { id, peer } of this.#contacts.values()) {
+      // To be told good-bye would end what can go on after a reload.
+      if (!this.#environment.ledger.durable || !this.#transfers.isUnfinished(id)) peer?.leave();
+    }
   }
 
   sendFiles(id: string, items: SendItem[]): void {
@@ -350,6 +353,7 @@ export class Contacts {
   #newTraffic(contact: Contact, peer: PeerId): Traffic {
     const owner = (): Contact => traffic.owner;
     const traffic: Traffic = { exchange: this.#environment.makeExchange(this.#exchangeEvents(owner), peer), owner: contact };
+    this.#transfers.handleMet(viewOf(contact), peer, traffic.exchange);
     return traffic;
   }
 
@@ -360,7 +364,8 @@ export class Contacts {
         const contact = owner();
         const { traffic, session } = contact;
         if (traffic !== null && session !== null) {
-          transfers.handleOffered(id, traffic.exchange, viewOf(contact), session.trust, entries, totalBytes);
+          const peer = peerIdOf(session.peerKey);
+          transfers.handleOffered(id, traffic.exchange, viewOf(contact), peer, session.trust, entries, totalBytes);
         }
       },
       onAccepted: (id) => {
@@ -476,8 +481,9 @@ export class Contacts {
   }
 
   #hand(contact: Contact, item: SendItem[] | string): void {
+    const { session } = contact;
     const exchange = contact.traffic?.exchange;
-    if (exchange === undefined) return;
+    if (exchange === undefined || session === null) return;
     if (typeof item === 'string') {
       const id = exchange.sendText(item);
       if (id === null) this.#toasts.show({ kind: 'busy' });
@@ -486,7 +492,7 @@ export class Contacts {
     }
     const id = exchange.offer(item);
     if (id === null) this.#toasts.show({ kind: 'busy' });
-    else this.#transfers.offered(id, exchange, viewOf(contact), item.map(entryOf));
+    else this.#transfers.offered(id, exchange, viewOf(contact), peerIdOf(session.peerKey), item);
   }
 
   #addText(id: string, contact: Contact, direction: 'send' | 'receive', text: string): void {
@@ -589,12 +595,6 @@ export function requestFailure({ reason }: RequestError): MeetingFailure {
     case 'slot_gone':
       return 'protocol';
   }
-}
-
-function entryOf(item: SendItem): OfferedEntry {
-  return item.kind === 'file'
-    ? { kind: 'file', path: item.path, sizeBytes: item.file.size }
-    : { kind: 'folder', path: item.path, sizeBytes: 0 };
 }
 
 function sameBytes(one: Uint8Array, other: Uint8Array): boolean {

@@ -101,6 +101,7 @@ export function demoTransfer(over: Partial<TransferView> = {}): TransferView {
     startedAtMs: Date.now() - 61_000,
     endedAtMs: null,
     canSave: false,
+    canRetry: false,
     storage: 'memory',
     ...over,
   };
@@ -210,6 +211,10 @@ export function demoApp(change?: (model: Model) => void): DemoApp {
       const transfer = model.transfers.find(({ id }) => id === transferId);
       if (transfer !== undefined) transfer.state = { kind: 'moving' };
     },
+    carryOn: (transferId) => calls.push(['carryOn', transferId]),
+    pickAgain: (transferId, items) => calls.push(['pickAgain', transferId, items]),
+    sendFailedAgain: (transferId) => calls.push(['sendFailedAgain', transferId]),
+    cancelFile: (transferId, fileId) => calls.push(['cancelFile', transferId, fileId]),
     cancel: (transferId) => {
       calls.push(['cancel', transferId]);
       const transfer = model.transfers.find(({ id }) => id === transferId);

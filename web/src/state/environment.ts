@@ -8,7 +8,9 @@ import type { PeerId } from '../core/session/keeper';
 import type { OpenSocket } from '../core/signaling/socket';
 import type { Keep } from '../core/storage/keep';
 import type { KnownDevices } from '../core/storage/known';
+import type { Ledger } from '../core/storage/ledger';
 import type { Sink } from '../core/storage/sink';
+import type { PieceHasher } from '../core/transfer';
 
 export interface Environment {
   /** Of the page, with scheme and port: links are made on it. */
@@ -28,6 +30,9 @@ export interface Environment {
   /** Remembered devices and sessions that may come back; `null` where secrets cannot be kept, as on plain http. */
   known: KnownDevices | null;
   sink: Sink;
+  /** What is kept of transfers; reconciled with the sink. */
+  ledger: Ledger;
+  hashPiece: PieceHasher;
   /** Largest batch this page takes, when the free space alone does not say. */
   receiveLimitBytes: number | null;
   /** Hands a file to the browser's downloads. */

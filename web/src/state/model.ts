@@ -188,6 +188,8 @@ export interface TransferView {
   endedAtMs: number | null;
   /** Received files are still here to be saved. */
   canSave: boolean;
+  /** Some of what was sent did not arrive and can be offered once more. */
+  canRetry: boolean;
   /** Where received files are kept. */
   storage: 'disk' | 'memory';
 }
@@ -199,6 +201,11 @@ export type TransferState =
   | { kind: 'paused'; by: 'us' | 'them'; reason: 'person' | 'space' }
   /** The link is lost; `doneBytes` are kept and it goes on by itself. */
   | { kind: 'interrupted'; sinceMs: number }
+  /**
+   * Broken off in an earlier session; what arrived is kept. `device`: goes on by itself once the device is met again.
+   * `permission`: the browser must be allowed to read the files again. `files`: they must be picked again.
+   */
+  | { kind: 'kept'; needs: 'device' | 'permission' | 'files' }
   /** Every file's hash was compared. */
   | { kind: 'done' }
   /** Ended, but some files failed; `files` says which. */
@@ -249,12 +256,16 @@ export type Notice =
   | { kind: 'transfer_cancelled'; transferId: string; title: string; by: 'us' | 'them' }
   | { kind: 'transfer_failed'; transferId: string; title: string; failure: TransferFailure }
   | { kind: 'meeting_failed'; name: string | null; failure: MeetingFailure }
+  /** Not the file that was being sent. */
+  | { kind: 'other_file'; title: string; why: 'missing' | 'size' | 'time' | 'content' }
   | { kind: 'text_too_long'; limitBytes: number }
   | { kind: 'nothing_to_send' }
   | { kind: 'busy' };
 
 /** One thing to send: a file with its path inside the batch, or an empty folder. */
-export type SendItem = { kind: 'file'; path: string; file: File } | { kind: 'folder'; path: string };
+export type SendItem =
+  | { kind: 'file'; path: string; file: File; handle?: FileSystemFileHandle }
+  | { kind: 'folder'; path: string };
 
 /** Everything a person can ask for. No action throws; what goes wrong appears in the model. */
 export interface Actions {
@@ -290,6 +301,14 @@ export interface Actions {
 
   pause(transferId: string): void;
   resume(transferId: string): void;
+  /** Goes on with what was broken off: looks for the device, and asks to read the files again. */
+  carryOn(transferId: string): void;
+  /** The files of a transfer that needs them, chosen once more. */
+  pickAgain(transferId: string, items: SendItem[]): void;
+  /** Offers what did not arrive once more. */
+  sendFailedAgain(transferId: string): void;
+  /** Gives up one file of a batch; the others go on. */
+  cancelFile(transferId: string, fileId: number): void;
   /** Stops both sides. Of a finished transfer: takes it off the list and removes its copy. */
   cancel(transferId: string): void;
   /** Hands one received file to the browser's downloads. */

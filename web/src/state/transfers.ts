@@ -3,13 +3,21 @@ import type { CancelReason } from '../core/protocol/generated/CancelReason';
 import type { DeclineReason } from '../core/protocol/generated/DeclineReason';
 import type { FileFailure } from '../core/protocol/generated/FileFailure';
 import type { PauseReason } from '../core/protocol/generated/PauseReason';
-import type { Exchange, OfferedEntry, Party } from '../core/session/exchange';
+import type { ManifestEntry } from '../core/protocol/generated/ManifestEntry';
+import type { Platform } from '../core/protocol/generated/Platform';
+import { manifestEntry, type Exchange, type OfferedEntry, type Party } from '../core/session/exchange';
+import type { PeerId } from '../core/session/keeper';
+import { findAgain, fingerprint } from '../core/storage/again';
+import { PIECE_BYTES } from '../core/protocol/frame';
+import type { KeptTransfer } from '../core/storage/ledger';
+import { indicesOf, spansOf } from '../core/transfer/spans';
 import type { Environment } from './environment';
 import {
   MAX_LISTED_FILES,
   type DeviceView,
   type Model,
   type OfferView,
+  type SendItem,
   type SpaceView,
   type TransferFailure,
   type TransferState,
@@ -27,13 +35,22 @@ const SHOWN_ENTRIES = 200;
 /** Ended rows that are kept. */
 const ENDED_ROWS = 100;
 
+/** Of so many files that are sent the ends are read once more, so that a person who picks them again can be told of another one. */
+const FINGERPRINTS = 200;
+
 interface Transfer {
-  exchange: Exchange;
+  /** `null` while there is no session with the device. */
+  exchange: Exchange | null;
   deviceId: string;
+  peer: PeerId;
+  platform: Platform;
   direction: 'send' | 'receive';
   entries: readonly OfferedEntry[];
-  doneFiles: number;
-  failedFiles: number;
+  /** What a person chose to send, as long as this page remembers. */
+  items: readonly SendItem[];
+  /** Entries that are whole at the receiver. */
+  done: Set<number>;
+  failed: Set<number>;
   /** Of the files that failed: why, to be said when nothing arrived. */
   failure: TransferFailure | null;
 }
@@ -56,13 +73,113 @@ export class Transfers {
     return this.#model.transfers.some(({ endedAtMs }) => endedAtMs === null);
   }
 
+  /** Shows what earlier visits left. */
+  restore(): void {
+    for (const kept of this.#environment.ledger.all().reverse()) {
+      if (this.#row(kept.id) === undefined) this.#restoreRow(kept);
+    }
+  }
+
+  #restoreRow(kept: KeptTransfer): void {
+    const { id, direction, peer, platform, deviceName } = kept;
+    const journal = direction === 'receive' ? this.#environment.ledger.journal(id) : null;
+    const entries = kept.entries.map(offeredEntry);
+    const done = new Set(indicesOf(kept.done));
+    for (const [file, { fate }] of journal?.files ?? []) if (fate.kind === 'placed') done.add(file);
+    const transfer = { exchange: null, deviceId: peer, peer, platform, direction, entries, items: [], done, failed: new Set<number>(), failure: null };
+    this.#transfers.set(id, transfer);
+    const row = this.#addRow(id, peer, deviceName, transfer, { kind: 'kept', needs: this.#needs(id) });
+    row.startedAtMs = kept.startedAtMs;
+    for (const file of done) this.#showDone(row, transfer, file);
+    row.doneBytes = [...done].reduce((sum, file) => sum + (entries[file]?.sizeBytes ?? 0), 0);
+    for (const { pieces, fate } of journal?.files.values() ?? []) {
+      if (fate.kind !== 'placed') row.doneBytes = Math.min(row.doneBytes + pieces.size * PIECE_BYTES, row.totalBytes);
+    }
+    if (kept.endedAtMs === null) return;
+    const missing = row.fileCount - row.doneFiles;
+    this.#show(row, missing === 0 ? { kind: 'done' } : { kind: 'partly_done', failedFiles: missing }, kept.endedAtMs);
+  }
+
+  /** A session with the device begins: what was broken off goes on over it. */
+  handleMet(device: DeviceView, peer: PeerId, exchange: Exchange): void {
+    for (const kept of this.#environment.ledger.all()) {
+      const transfer = this.#transfers.get(kept.id);
+      if (kept.peer !== peer || transfer === undefined) continue;
+      transfer.exchange = exchange;
+      transfer.deviceId = device.id;
+      const row = this.#row(kept.id);
+      if (row !== undefined) row.deviceId = device.id;
+      this.#carryOn(kept.id);
+    }
+  }
+
+  #carryOn(id: string): void {
+    const row = this.#row(id);
+    const carried = this.#transfers.get(id)?.exchange?.carryOn(id) ?? false;
+    if (row?.state.kind !== 'kept') return;
+    const connected = this.#model.devices.some((device) => device.id === row.deviceId && device.presence === 'connected');
+    if (!carried) row.state = { kind: 'kept', needs: this.#needs(id) };
+    else if (connected) row.state = { kind: 'moving' };
+    else row.state = { kind: 'interrupted', sinceMs: this.#environment.wallClock() };
+  }
+
+  /** What has to be there before a transfer that was broken off can go on. */
+  #needs(id: string): 'device' | 'permission' | 'files' {
+    const { ledger } = this.#environment;
+    const kept = ledger.get(id);
+    if (kept?.direction !== 'send' || ledger.files(id) !== null) return 'device';
+    const files = kept.entries.flatMap((entry, at) => (entry.kind === 'file' ? [kept.sources[at]?.handle ?? null] : []));
+    return files.every((handle) => handle !== null) ? 'permission' : 'files';
+  }
+
+  /** The browser kept a way to the files: asks the person whether they may be read again, and goes on. */
+  async readAgain(id: string): Promise<void> {
+    const kept = this.#environment.ledger.get(id);
+    if (kept === null) return;
+    const items: SendItem[] = [];
+    for (const [at, entry] of kept.entries.entries()) {
+      const handle = kept.sources[at]?.handle ?? null;
+      const file = handle === null ? null : await openAgain(handle);
+      if (file !== null) items.push({ kind: 'file', path: entry.path, file });
+    }
+    await this.pickAgain(id, items);
+  }
+
+  /** The person chose the files once more: they are compared with those that were being sent. */
+  async pickAgain(id: string, items: readonly SendItem[]): Promise<void> {
+    const { ledger, hashPiece } = this.#environment;
+    const kept = ledger.get(id);
+    const row = this.#row(id);
+    if (kept === null || row?.state.kind !== 'kept') return;
+    const found = await findAgain(kept, items, hashPiece);
+    if (found.kind === 'other') {
+      this.#toasts.show({ kind: 'other_file', title: found.path, why: found.why });
+      if (row.state.needs === 'permission') row.state = { kind: 'kept', needs: 'files' };
+      return;
+    }
+    ledger.setFiles(id, found.files);
+    row.state = { kind: 'kept', needs: 'device' };
+    this.#carryOn(id);
+  }
+
   /** This device offers. */
-  offered(id: string, exchange: Exchange, device: DeviceView, entries: readonly OfferedEntry[]): void {
-    this.#add(id, exchange, device, 'send', entries, { kind: 'waiting' });
+  offered(id: string, exchange: Exchange, device: DeviceView, peer: PeerId, items: readonly SendItem[]): void {
+    const entries = items.map((item) => offeredEntry(manifestEntry(item)));
+    const transfer = newTransfer(exchange, device, peer, 'send', entries, items);
+    this.#transfers.set(id, transfer);
+    this.#addRow(id, device.id, device.name, transfer, { kind: 'waiting' });
   }
 
   /** The other device offers. */
-  handleOffered(id: string, exchange: Exchange, device: DeviceView, trust: Trust, entries: readonly OfferedEntry[], totalBytes: number): void {
+  handleOffered(
+    id: string,
+    exchange: Exchange,
+    device: DeviceView,
+    peer: PeerId,
+    trust: Trust,
+    entries: readonly OfferedEntry[],
+    totalBytes: number,
+  ): void {
     if (this.#model.offers.length >= WAITING_OFFERS) {
       exchange.decline(id, 'busy');
       return;
@@ -81,15 +198,7 @@ export class Transfers {
       expiresAtMs: 0,
     };
     this.#model.offers.push(offer);
-    this.#transfers.set(id, {
-      exchange,
-      deviceId: device.id,
-      direction: 'receive',
-      entries,
-      doneFiles: 0,
-      failedFiles: 0,
-      failure: null,
-    });
+    this.#transfers.set(id, newTransfer(exchange, device, peer, 'receive', entries, []));
     this.extendOffer(id);
     this.#checkSpace(id, totalBytes).catch(() => {
       this.#setSpace(id, { state: 'fits', freeBytes: null });
@@ -116,7 +225,10 @@ export class Transfers {
     if (offer?.space.state !== 'fits' || transfer === undefined) return;
     this.#removeOffer(id);
     this.#addRow(id, offer.deviceId, offer.deviceName, transfer, { kind: 'moving' });
-    transfer.exchange.accept(id);
+    this.#environment.sink.expect(offer.totalBytes);
+    const entries = transfer.entries.map(keptEntry);
+    this.#keep(id, offer.deviceName, transfer, entries, [{ first: 0, count: entries.length }]);
+    transfer.exchange?.accept(id);
   }
 
   declineOffer(id: string, reason: DeclineReason): void {
@@ -125,11 +237,39 @@ export class Transfers {
     if (offer === undefined || exchange === undefined) return;
     this.#removeOffer(id);
     this.#transfers.delete(id);
-    exchange.decline(id, reason);
+    exchange?.decline(id, reason);
   }
 
   handleAccepted(id: string): void {
     this.#setState(id, { kind: 'moving' });
+    const transfer = this.#transfers.get(id);
+    const row = this.#row(id);
+    if (transfer === undefined || row === undefined) return;
+    const entries = transfer.items.map(manifestEntry);
+    this.#keep(id, row.deviceName, transfer, entries, transfer.exchange?.accepted(id) ?? []);
+    void this.#keepFingerprints(id, transfer.items);
+  }
+
+  /** From here on it outlives the session and, where there is a disk, the page. */
+  #keep(id: string, deviceName: string, transfer: Transfer, entries: ManifestEntry[], wanted: KeptTransfer['wanted']): void {
+    const { ledger, wallClock } = this.#environment;
+    const { direction, peer, platform, items } = transfer;
+    const files = direction === 'send' ? items.map((item) => (item.kind === 'file' ? item.file : null)) : null;
+    const sources = items.map((item) => ({ handle: (item.kind === 'file' ? item.handle : null) ?? null, first: null, last: null }));
+    const times = { startedAtMs: wallClock(), updatedAtMs: wallClock(), endedAtMs: null, savedAtMs: null };
+    ledger.begin({ id, direction, peer, deviceName, platform, entries, wanted, done: [], sources, ...times }, files);
+  }
+
+  async #keepFingerprints(id: string, items: readonly SendItem[]): Promise<void> {
+    const { ledger, hashPiece, wallClock } = this.#environment;
+    if (!ledger.durable || items.length > FINGERPRINTS) return;
+    const sources = [];
+    for (const item of items) {
+      const handle = (item.kind === 'file' ? item.handle : null) ?? null;
+      const ends = item.kind === 'file' ? await fingerprint(item.file, hashPiece).catch(() => null) : null;
+      sources.push({ handle, first: ends?.first ?? null, last: ends?.last ?? null });
+    }
+    if (ledger.get(id)?.endedAtMs === null) ledger.change(id, wallClock(), { sources });
   }
 
   handleDeclined(id: string, reason: DeclineReason): void {
@@ -150,21 +290,26 @@ export class Transfers {
   handleFileDone(id: string, file: number): void {
     const transfer = this.#transfers.get(id);
     const row = this.#row(id);
-    if (transfer === undefined || row === undefined || transfer.entries[file]?.kind !== 'file') return;
-    transfer.doneFiles += 1;
-    row.doneFiles = transfer.doneFiles;
+    if (transfer === undefined || row === undefined || transfer.done.has(file)) return;
+    transfer.done.add(file);
+    transfer.failed.delete(file);
+    this.#showDone(row, transfer, file);
+  }
+
+  #showDone(row: TransferView, transfer: Transfer, file: number): void {
+    if (transfer.entries[file]?.kind !== 'file') return;
+    row.doneFiles += 1;
     const view = row.files.find((one) => one.id === file);
-    if (view !== undefined) {
-      view.state = 'done';
-      view.doneBytes = view.sizeBytes;
-    }
+    if (view === undefined) return;
+    view.state = 'done';
+    view.doneBytes = view.sizeBytes;
   }
 
   handleFileFailed(id: string, file: number, reason: FileFailure): void {
     const transfer = this.#transfers.get(id);
     if (transfer === undefined) return;
     const failure = fileFailure(reason, transfer.direction);
-    transfer.failedFiles += 1;
+    transfer.failed.add(file);
     transfer.failure = failure;
     const view = this.#row(id)?.files.find((one) => one.id === file);
     if (view !== undefined) {
@@ -176,8 +321,11 @@ export class Transfers {
   handleFinished(id: string): void {
     const transfer = this.#transfers.get(id);
     const row = this.#row(id);
-    if (transfer === undefined || row === undefined) return;
-    const { failedFiles, doneFiles, failure } = transfer;
+    // One that was carried on may have been over before.
+    if (transfer === undefined || row === undefined || row.endedAtMs !== null) return;
+    const { failure } = transfer;
+    const failedFiles = transfer.failed.size;
+    const { doneFiles } = row;
     // The engine has let go of an ended transfer, and with it of the last figures.
     if (failedFiles === 0) row.doneBytes = row.totalBytes;
     if (failedFiles === 0) this.#end(id, { kind: 'done' });
@@ -232,15 +380,33 @@ export class Transfers {
       this.#removeOffer(offer.id);
       this.#transfers.delete(offer.id);
     }
-    for (const row of this.#rowsOf(deviceId)) this.#end(row.id, { kind: 'failed', failure });
+    for (const row of this.#rowsOf(deviceId)) {
+      const transfer = this.#transfers.get(row.id);
+      if (transfer !== undefined) transfer.exchange = null;
+      // A break is a pause: what was accepted waits for the device.
+      if (failure === 'device_gone' && this.#environment.ledger.get(row.id) !== null) this.#putAside(row);
+      else this.#end(row.id, { kind: 'failed', failure });
+    }
+  }
+
+  /** Whether something that was accepted is unfinished: the device is not told good-bye then. */
+  isUnfinished(deviceId: string): boolean {
+    return this.#rowsOf(deviceId).some(({ id }) => this.#environment.ledger.get(id) !== null);
+  }
+
+  #putAside(row: TransferView): void {
+    row.state = { kind: 'kept', needs: this.#needs(row.id) };
+    row.bytesPerSecond = null;
+    row.etaSeconds = null;
+    row.route = null;
   }
 
   pause(id: string): void {
-    this.#transfers.get(id)?.exchange.pause(id);
+    this.#transfers.get(id)?.exchange?.pause(id);
   }
 
   resume(id: string): void {
-    this.#transfers.get(id)?.exchange.resume(id);
+    this.#transfers.get(id)?.exchange?.resume(id);
   }
 
   /** Stops it, or takes an ended one off the list. */
@@ -251,9 +417,22 @@ export class Transfers {
       this.remove(id);
       return;
     }
-    this.#transfers.get(id)?.exchange.cancel(id);
+    this.#transfers.get(id)?.exchange?.cancel(id);
     // The engine says so too, at once or when the link is back.
     if (this.#row(id)?.endedAtMs === null) this.#end(id, { kind: 'cancelled', by: 'us' });
+  }
+
+  /** Gives up one file; the others go on. */
+  cancelFile(id: string, file: number): void {
+    this.#transfers.get(id)?.exchange?.cancelFile(id, file);
+  }
+
+  /** What of a sent batch did not arrive, to be offered once more. */
+  failedItems(id: string): { deviceId: string; items: SendItem[] } | null {
+    const transfer = this.#transfers.get(id);
+    if (transfer === undefined) return null;
+    const items = transfer.items.filter((_, at) => transfer.failed.has(at));
+    return items.length === 0 ? null : { deviceId: transfer.deviceId, items };
   }
 
   /** Removes the row and what was received. */
@@ -262,7 +441,13 @@ export class Transfers {
     if (row === undefined || row.endedAtMs === null) return;
     this.#model.transfers = this.#model.transfers.filter((one) => one.id !== id);
     this.#transfers.delete(id);
-    if (row.direction === 'receive') void this.#environment.sink.remove(id).catch(() => undefined);
+    this.#dropCopy(id, row.direction);
+  }
+
+  #dropCopy(id: string, direction: 'send' | 'receive'): void {
+    const { sink, ledger } = this.#environment;
+    if (direction === 'receive') void sink.remove(id).catch(() => undefined);
+    void ledger.drop(id);
   }
 
   async saveFile(id: string, file: number): Promise<void> {
@@ -302,8 +487,8 @@ export class Transfers {
     for (const row of this.#model.transfers) {
       const transfer = this.#transfers.get(row.id);
       if (transfer === undefined || row.endedAtMs !== null) continue;
-      const progress = transfer.exchange.progress(row.id);
-      if (progress === null) continue;
+      const progress = transfer.exchange?.progress(row.id) ?? null;
+      if (progress === null || row.state.kind === 'kept') continue;
       row.totalBytes = progress.totalBytes;
       row.doneBytes = progress.verifiedBytes;
       const moving = row.state.kind === 'moving';
@@ -317,20 +502,7 @@ export class Transfers {
     }
   }
 
-  #add(
-    id: string,
-    exchange: Exchange,
-    device: DeviceView,
-    direction: 'send' | 'receive',
-    entries: readonly OfferedEntry[],
-    state: TransferState,
-  ): void {
-    const transfer = { exchange, deviceId: device.id, direction, entries, doneFiles: 0, failedFiles: 0, failure: null };
-    this.#transfers.set(id, transfer);
-    this.#addRow(id, device.id, device.name, transfer, state);
-  }
-
-  #addRow(id: string, deviceId: string, deviceName: string, transfer: Transfer, state: TransferState): void {
+  #addRow(id: string, deviceId: string, deviceName: string, transfer: Transfer, state: TransferState): TransferView {
     const files = transfer.entries.flatMap((entry, file) => (entry.kind === 'file' ? [{ ...entry, file }] : []));
     const row: TransferView = {
       id,
@@ -357,11 +529,14 @@ export class Transfers {
       startedAtMs: this.#environment.wallClock(),
       endedAtMs: null,
       canSave: false,
+      canRetry: false,
       storage: this.#environment.sink.storage,
     };
     const ended = this.#model.transfers.filter(({ endedAtMs }) => endedAtMs !== null);
     for (const old of ended.slice(ENDED_ROWS)) this.remove(old.id);
     this.#model.transfers.unshift(row);
+    // The one in the model is what the screens follow.
+    return this.#row(id) ?? row;
   }
 
   async #checkSpace(id: string, totalBytes: number): Promise<void> {
@@ -400,13 +575,70 @@ export class Transfers {
 
   #end(id: string, state: TransferState): void {
     const row = this.#row(id);
-    if (row === undefined) return;
+    const transfer = this.#transfers.get(id);
+    if (row === undefined || transfer === undefined) return;
+    this.#show(row, state, this.#environment.wallClock());
+    if (row.canSave) this.#environment.ledger.end(id, this.#environment.wallClock(), spansOf([...transfer.done].sort((one, other) => one - other)));
+    else this.#dropCopy(id, row.direction);
+    // An engine removes what it did not finish; where there is none, nobody else does.
+    if (row.canSave && transfer.exchange === null) void this.#dropParts(id, transfer.done);
+  }
+
+  async #dropParts(id: string, done: ReadonlySet<number>): Promise<void> {
+    const { sink, ledger } = this.#environment;
+    ledger.forgetJournal(id);
+    const parts = [...(await sink.parts(id)).keys()];
+    await sink.discard(
+      id,
+      parts.filter((file) => !done.has(file)),
+    );
+  }
+
+  #show(row: TransferView, state: TransferState, endedAtMs: number): void {
     row.state = state;
-    row.endedAtMs = this.#environment.wallClock();
+    row.endedAtMs = endedAtMs;
     row.bytesPerSecond = null;
     row.etaSeconds = null;
     // What is whole can be saved, however the rest of it ended.
     row.canSave = row.direction === 'receive' && row.doneFiles > 0;
+    row.canRetry = row.direction === 'send' && (this.#transfers.get(row.id)?.failed.size ?? 0) > 0;
+  }
+}
+
+function newTransfer(
+  exchange: Exchange,
+  device: DeviceView,
+  peer: PeerId,
+  direction: 'send' | 'receive',
+  entries: readonly OfferedEntry[],
+  items: readonly SendItem[],
+): Transfer {
+  const { id: deviceId, platform } = device;
+  return { exchange, deviceId, peer, platform, direction, entries, items, done: new Set(), failed: new Set(), failure: null };
+}
+
+function offeredEntry(entry: ManifestEntry): OfferedEntry {
+  return { kind: entry.kind, path: entry.path, sizeBytes: entry.kind === 'file' ? entry.size_bytes : 0 };
+}
+
+function keptEntry({ kind, path, sizeBytes }: OfferedEntry): ManifestEntry {
+  return kind === 'file' ? { kind, path, size_bytes: sizeBytes } : { kind, path };
+}
+
+interface Asking extends FileSystemFileHandle {
+  requestPermission?(wish: { mode: 'read' }): Promise<PermissionState>;
+}
+
+/** The file behind a handle, if the person and the disk still give it. */
+async function openAgain(handle: FileSystemFileHandle): Promise<File | null> {
+  try {
+    // Not in every browser that has handles, and not in the types.
+    const asking: Asking = handle;
+    const answer = (await asking.requestPermission?.({ mode: 'read' })) ?? 'granted';
+    if (answer !== 'granted') return null;
+    return await handle.getFile();
+  } catch {
+    return null;
   }
 }
 

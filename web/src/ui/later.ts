@@ -6,3 +6,4 @@ export { default as Sheets } from './Sheets.svelte';
 export { default as SettingsScreen } from './settings/SettingsScreen.svelte';
 export { default as TextScreen } from './text/TextScreen.svelte';
 export { default as TransfersScreen } from './transfers/TransfersScreen.svelte';
+export { default as KeptNote } from './transfers/KeptNote.svelte';

@@ -6,30 +6,27 @@ import type { SinkFailure } from '../core/storage/sink';
 const OPEN_FILES = 32;
 
 const open = new Map<string, FileSystemSyncAccessHandle>();
-/** Made here and not placed, so to be removed when their transfer is over. */
-const parts = new Set<string>();
 let work: Promise<void> = Promise.resolve();
-let tabFolder = '';
 
 self.onmessage = ({ data }: MessageEvent<OpfsRequest>) => {
   work = work.then(async () => {
     let failure: SinkFailure | null = null;
+    let bytes: Uint8Array<ArrayBuffer> | null = null;
     try {
-      await carryOut(data.task);
+      bytes = await carryOut(data.task);
     } catch (error) {
       failure = error instanceof DOMException && error.name === 'QuotaExceededError' ? 'no_space' : 'failed';
     }
-    const reply: OpfsReply = { id: data.id, failure };
-    self.postMessage(reply);
+    const reply: OpfsReply = { id: data.id, failure, bytes };
+    self.postMessage(reply, bytes === null ? [] : [bytes.buffer]);
   });
 };
 
-async function carryOut(task: OpfsTask): Promise<void> {
+async function carryOut(task: OpfsTask): Promise<Uint8Array<ArrayBuffer> | null> {
   switch (task.op) {
     case 'begin':
       // Exposed in workers only, and not in every browser that has the rest.
       if (!('createSyncAccessHandle' in FileSystemFileHandle.prototype)) throw new Error('no synchronous access');
-      tabFolder = task.folder;
       break;
     case 'open':
       (await handle(task.transfer, task.file)).truncate(task.sizeBytes);
@@ -46,42 +43,42 @@ async function carryOut(task: OpfsTask): Promise<void> {
     case 'sync':
       for (const file of task.files) open.get(key(task.transfer, file))?.flush();
       break;
+    case 'read': {
+      const bytes = new Uint8Array(task.length);
+      const read = (await handle(task.transfer, task.file)).read(bytes, { at: task.offset });
+      if (read !== task.length) throw new Error('the file is shorter');
+      return bytes;
+    }
+    case 'truncate': {
+      const folder = await transferFolder(task.transfer);
+      const there = await folder.getFileHandle(String(task.file)).catch(() => null);
+      if (there === null) break;
+      const file = await handle(task.transfer, task.file);
+      if (file.getSize() > task.sizeBytes) file.truncate(task.sizeBytes);
+      close(key(task.transfer, task.file));
+      break;
+    }
     case 'place':
+      // An empty file was never written to.
       await handle(task.transfer, task.file);
-      release(task.transfer, task.file);
-      parts.delete(key(task.transfer, task.file));
+      close(key(task.transfer, task.file));
       break;
     case 'discard':
       await discard(task.transfer, task.files);
       break;
-    case 'forget': {
-      const prefix = `${task.transfer}/`;
-      const left = [...parts].filter((name) => name.startsWith(prefix));
-      await discard(
-        task.transfer,
-        left.map((name) => Number(name.slice(prefix.length))),
-      );
-      break;
-    }
-    case 'remove': {
-      for (const names of [open.keys(), parts.keys()]) {
-        for (const name of [...names].filter((one) => one.startsWith(`${task.transfer}/`))) {
-          close(name);
-          parts.delete(name);
-        }
-      }
+    case 'remove':
+      for (const name of [...open.keys()].filter((one) => one.startsWith(`${task.transfer}/`))) close(name);
       await (await ourFolder()).removeEntry(task.transfer, { recursive: true }).catch(() => undefined);
       break;
-    }
   }
+  return null;
 }
 
 async function discard(transfer: string, files: readonly number[]): Promise<void> {
   if (files.length === 0) return;
   const folder = await transferFolder(transfer);
   for (const file of files) {
-    release(transfer, file);
-    parts.delete(key(transfer, file));
+    close(key(transfer, file));
     await folder.removeEntry(String(file)).catch(() => undefined);
   }
 }
@@ -100,12 +97,7 @@ async function handle(transfer: string, file: number): Promise<FileSystemSyncAcc
   const [oldest] = open.keys();
   if (oldest !== undefined && open.size >= OPEN_FILES) close(oldest);
   open.set(name, opened);
-  parts.add(name);
   return opened;
-}
-
-function release(transfer: string, file: number): void {
-  close(key(transfer, file));
 }
 
 function close(name: string): void {
@@ -116,8 +108,7 @@ function close(name: string): void {
 }
 
 async function ourFolder(): Promise<FileSystemDirectoryHandle> {
-  const all = await (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
-  return all.getDirectoryHandle(tabFolder, { create: true });
+  return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
 }
 
 async function transferFolder(transfer: string): Promise<FileSystemDirectoryHandle> {

@@ -5,6 +5,8 @@ import type { Link } from '../peer/link';
 import { encodeBase64Url } from '../protocol/base64url';
 import type { DeclineReason } from '../protocol/generated/DeclineReason';
 import type { ManifestEntry } from '../protocol/generated/ManifestEntry';
+import type { Span } from '../protocol/generated/Span';
+import type { KeptTransfer, Ledger } from '../storage/ledger';
 import { SinkError, type Sink, type SinkFailure } from '../storage/sink';
 import { BlobSource } from '../storage/source';
 import {
@@ -13,11 +15,13 @@ import {
   ManifestError,
   TextError,
   TransferError,
+  type JournalRecord,
   type Output,
   type PieceHasher,
+  type ReadRequest,
   type TransferEvent,
 } from '../transfer';
-import type { Exchange, ExchangeEvents, ExchangeProgress, OfferedEntry, OutgoingItem } from './exchange';
+import { manifestEntry, type Exchange, type ExchangeEvents, type ExchangeProgress, type OfferedEntry, type OutgoingItem } from './exchange';
 
 /** Bytes in flight towards a phone: half of what a desktop page takes (FACTS §3). */
 const SMALL_WINDOW_BYTES = 4 * 1024 * 1024;
@@ -27,6 +31,8 @@ export interface BrowserExchangeOptions {
   random: RandomBytes;
   hashPiece: PieceHasher;
   sink: Sink;
+  /** Where the journals of what is received go; the transfers in it are begun and ended by others. */
+  ledger: Ledger;
   events: ExchangeEvents;
   /** A phone or tablet: smaller windows. */
   small: boolean;
@@ -36,19 +42,25 @@ export class BrowserExchange implements Exchange {
   readonly #clock: Clock;
   readonly #random: RandomBytes;
   readonly #sink: Sink;
+  readonly #ledger: Ledger;
   readonly #events: ExchangeEvents;
   readonly #engine: Engine;
   /** By transfer and number of the entry. */
   readonly #sources = new Map<string, (BlobSource | null)[]>();
+  /** Received files that are whole, by transfer. */
+  readonly #placed = new Map<string, Set<number>>();
+  /** Journals that must be durable before anything else is done for their transfer. */
+  readonly #holds = new Map<string, Promise<void>>();
   #link: Link | null = null;
   #cancelTimer: () => void = () => undefined;
   #turning = false;
   #over = false;
 
-  constructor({ clock, random, hashPiece, sink, events, small }: BrowserExchangeOptions) {
+  constructor({ clock, random, hashPiece, sink, ledger, events, small }: BrowserExchangeOptions) {
     this.#clock = clock;
     this.#random = random;
     this.#sink = sink;
+    this.#ledger = ledger;
     this.#events = events;
     this.#engine = new Engine({
       pieceHash: hashPiece,
@@ -103,6 +115,36 @@ export class BrowserExchange implements Exchange {
     return done ? transfer : null;
   }
 
+  carryOn(transfer: string): boolean {
+    const kept = this.#ledger.get(transfer);
+    if (kept === null) return false;
+    return kept.direction === 'send' ? this.#carryOnSending(kept) : this.#carryOnReceiving(transfer);
+  }
+
+  #carryOnSending({ id, entries, wanted }: KeptTransfer): boolean {
+    const files = this.#ledger.files(id);
+    if (files === null) return false;
+    this.#sources.set(
+      id,
+      files.map((file) => (file === null ? null : new BlobSource(file))),
+    );
+    const done = this.#try(() => {
+      this.#engine.restoreOutgoing(id, Manifest.of(entries), wanted);
+    });
+    if (!done) this.#sources.delete(id);
+    return done;
+  }
+
+  #carryOnReceiving(transfer: string): boolean {
+    const journal = this.#ledger.journal(transfer);
+    if (journal === null) return false;
+    const placed = [...journal.files].filter(([, { fate }]) => fate.kind === 'placed').map(([file]) => file);
+    this.#placed.set(transfer, new Set(placed));
+    return this.#try(() => {
+      this.#engine.restoreIncoming(this.#clock.now(), journal);
+    });
+  }
+
   sendText(text: string): number | null {
     const id = this.#drawId();
     const done = this.#try(() => {
@@ -128,6 +170,16 @@ export class BrowserExchange implements Exchange {
     this.#try(() => {
       this.#engine.cancel(transfer, 'by_person');
     });
+  }
+
+  cancelFile(transfer: string, file: number): void {
+    this.#try(() => {
+      this.#engine.cancelFile(this.#clock.now(), transfer, file);
+    });
+  }
+
+  accepted(transfer: string): readonly Span[] | null {
+    return this.#engine.accepted(transfer);
   }
 
   pause(transfer: string): void {
@@ -206,10 +258,9 @@ export class BrowserExchange implements Exchange {
     const { kind } = output;
     switch (kind) {
       case 'read': {
-        const source = this.#sources.get(output.request.transfer)?.[output.request.file] ?? null;
         const { request } = output;
         this.#answer(
-          source === null ? Promise.reject(new Error('no such source')) : source.read(request.offset, request.length),
+          this.#read(request),
           (now, bytes) => {
             this.#engine.handleRead(now, request, { ok: true, bytes });
           },
@@ -223,7 +274,7 @@ export class BrowserExchange implements Exchange {
         this.#sources.get(output.transfer)?.[output.file]?.close();
         break;
       case 'open':
-        this.#sink.open(output.transfer, output.file, output.sizeBytes).catch((error: unknown) => {
+        this.#after(output.transfer, () => this.#sink.open(output.transfer, output.file, output.sizeBytes)).catch((error: unknown) => {
           this.#later((now) => {
             this.#engine.handleWriteFailed(now, output.transfer, output.file, 0, failureOf(error));
           });
@@ -232,7 +283,7 @@ export class BrowserExchange implements Exchange {
       case 'write': {
         const { transfer, file, offset, bytes } = output;
         this.#answer(
-          this.#sink.write(transfer, file, offset, bytes),
+          this.#after(transfer, () => this.#sink.write(transfer, file, offset, bytes)),
           (now) => {
             this.#engine.handleWritten(now, transfer, file, offset);
           },
@@ -244,7 +295,7 @@ export class BrowserExchange implements Exchange {
       }
       case 'sync':
         this.#answer(
-          this.#sink.sync(output.transfer, output.files).catch(() => undefined),
+          this.#after(output.transfer, () => this.#sink.sync(output.transfer, output.files)).catch(() => undefined),
           (now) => {
             this.#engine.handleSynced(now, output.transfer);
           },
@@ -252,13 +303,15 @@ export class BrowserExchange implements Exchange {
         );
         break;
       case 'journal':
-        // A page keeps no journal: what it received in part does not outlive it.
+        this.#note(output.transfer, output.records, output.sync);
         break;
       case 'place':
         for (const { file, isFolder } of output.entries) {
           this.#answer(
-            isFolder ? Promise.resolve() : this.#sink.place(output.transfer, file),
+            this.#after(output.transfer, () => (isFolder ? Promise.resolve() : this.#sink.place(output.transfer, file))),
             (now) => {
+              const placed = this.#placed.get(output.transfer) ?? new Set<number>();
+              this.#placed.set(output.transfer, placed.add(file));
               this.#engine.handlePlaced(now, output.transfer, file, null);
             },
             (now, error) => {
@@ -268,11 +321,10 @@ export class BrowserExchange implements Exchange {
         }
         break;
       case 'discard':
-        void this.#sink.discard(output.transfer, output.files).catch(() => undefined);
+        void this.#after(output.transfer, () => this.#sink.discard(output.transfer, output.files)).catch(() => undefined);
         break;
       case 'forget':
-        this.#sources.delete(output.transfer);
-        void this.#sink.forget(output.transfer).catch(() => undefined);
+        if (!this.#sources.delete(output.transfer)) void this.#forget(output.transfer).catch(() => undefined);
         break;
       case 'event':
         this.#tell(output.event);
@@ -281,6 +333,40 @@ export class BrowserExchange implements Exchange {
         this.#events.onViolation(output.by);
         break;
     }
+  }
+
+  /** Of a file that is sent, or back from the sink of one that is received. */
+  #read({ transfer, file, offset, length }: ReadRequest): Promise<Uint8Array> {
+    const sources = this.#sources.get(transfer);
+    if (sources === undefined) return this.#sink.readPart(transfer, file, offset, length);
+    return sources[file]?.read(offset, length) ?? Promise.reject(new Error('no such source'));
+  }
+
+  #note(transfer: string, records: readonly JournalRecord[], durable: boolean): void {
+    const noted = this.#ledger.append(transfer, records, durable);
+    if (!durable) return;
+    this.#holds.set(transfer, noted);
+    void noted.then(() => {
+      if (this.#holds.get(transfer) === noted) this.#holds.delete(transfer);
+    });
+  }
+
+  /** In the order of the outputs: nothing overtakes a journal that must be durable first. */
+  #after<Value>(transfer: string, step: () => Promise<Value>): Promise<Value> {
+    const hold = this.#holds.get(transfer);
+    return hold === undefined ? step() : hold.then(step);
+  }
+
+  /** The transfer is over: what is not whole is removed. */
+  async #forget(transfer: string): Promise<void> {
+    const placed = this.#placed.get(transfer);
+    this.#placed.delete(transfer);
+    this.#ledger.forgetJournal(transfer);
+    const parts = [...(await this.#sink.parts(transfer)).keys()];
+    await this.#sink.discard(
+      transfer,
+      parts.filter((file) => placed?.has(file) !== true),
+    );
   }
 
   #tell(event: TransferEvent): void {
@@ -364,13 +450,6 @@ export class BrowserExchange implements Exchange {
     const view = new DataView(new Uint8Array(this.#random(8)).buffer);
     return (view.getUint32(0) & 0x1f_ffff) * 2 ** 32 + view.getUint32(4);
   }
-}
-
-function manifestEntry(item: OutgoingItem): ManifestEntry {
-  if (item.kind === 'folder') return { kind: 'folder', path: item.path };
-  const entry: ManifestEntry = { kind: 'file', path: item.path, size_bytes: item.file.size };
-  if (item.file.lastModified >= 0) entry.modified_ms = Math.floor(item.file.lastModified);
-  return entry;
 }
 
 /** Shown and saved under the safe form of its path, never under what was sent. */

@@ -2,13 +2,17 @@
 import type { CancelReason } from '../protocol/generated/CancelReason';
 import type { DeclineReason } from '../protocol/generated/DeclineReason';
 import type { FileFailure } from '../protocol/generated/FileFailure';
+import type { ManifestEntry } from '../protocol/generated/ManifestEntry';
 import type { PauseReason } from '../protocol/generated/PauseReason';
+import type { Span } from '../protocol/generated/Span';
 import type { Traffic } from './peer';
 
 export type Party = 'us' | 'them';
 
 /** One thing to send: a file with its path inside the batch, or an empty folder. */
-export type OutgoingItem = { kind: 'file'; path: string; file: File } | { kind: 'folder'; path: string };
+export type OutgoingItem =
+  | { kind: 'file'; path: string; file: File; handle?: FileSystemFileHandle }
+  | { kind: 'folder'; path: string };
 
 /** One entry of an offer, by its number there. The path is safe to write to and hostile to read. */
 export interface OfferedEntry {
@@ -53,12 +57,25 @@ export interface ExchangeEvents {
 export interface Exchange extends Traffic {
   /** The new transfer's id, or `null` when too many are unfinished or the batch cannot be offered. */
   offer(items: readonly OutgoingItem[]): string | null;
+  /** Takes up what the ledger keeps of an earlier session. `false` when that is not enough. Best before a link is up. */
+  carryOn(transfer: string): boolean;
+  /** Which entries of an outgoing transfer the other side accepted; `null` before. */
+  accepted(transfer: string): readonly Span[] | null;
   /** The text's id, or `null` when it cannot be sent. */
   sendText(text: string): number | null;
   accept(transfer: string): void;
   decline(transfer: string, reason: DeclineReason): void;
   cancel(transfer: string): void;
+  /** Gives up one file; the others go on. */
+  cancelFile(transfer: string, file: number): void;
   pause(transfer: string): void;
   resume(transfer: string): void;
   progress(transfer: string): ExchangeProgress | null;
+}
+
+export function manifestEntry(item: OutgoingItem): ManifestEntry {
+  if (item.kind === 'folder') return { kind: 'folder', path: item.path };
+  const entry: ManifestEntry = { kind: 'file', path: item.path, size_bytes: item.file.size };
+  if (item.file.lastModified >= 0) entry.modified_ms = Math.floor(item.file.lastModified);
+  return entry;
 }

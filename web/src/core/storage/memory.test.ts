@@ -57,7 +57,7 @@ test('bytes beyond the size are refused, and a file that shrinks drops what is b
   expect(await sink.freeBytes()).toBe(97);
 });
 
-test('a transfer that is over keeps the files that are whole and nothing else', async () => {
+test('a file may be read only when it is whole, and goes with its transfer', async () => {
   const sink = new MemorySink(100);
   for (const file of [0, 1]) {
     await sink.open('t', file, 3);
@@ -65,10 +65,20 @@ test('a transfer that is over keeps the files that are whole and nothing else', 
   }
   await expect(sink.read('t', 0)).rejects.toMatchObject({ failure: 'failed' });
   await sink.place('t', 0);
-  await sink.forget('t');
   expect(await (await sink.read('t', 0)).text()).toBe('abc');
+  await sink.discard('t', [1]);
   await expect(sink.read('t', 1)).rejects.toMatchObject({ failure: 'failed' });
   expect(await sink.freeBytes()).toBe(97);
   await sink.remove('t');
   expect(await sink.freeBytes()).toBe(100);
+});
+
+test('a part is read back piece by piece', async () => {
+  const sink = new MemorySink(100);
+  await sink.open('t', 0, 6);
+  await sink.write('t', 0, 3, text('def'));
+  expect(new TextDecoder().decode(await sink.readPart('t', 0, 3, 3))).toBe('def');
+  await expect(sink.readPart('t', 0, 0, 3)).rejects.toMatchObject({ failure: 'failed' });
+  expect(await sink.transfers()).toEqual(['t']);
+  expect([...(await sink.parts('t'))]).toEqual([[0, 6]]);
 });

@@ -21,6 +21,10 @@ export class MemorySink implements Sink {
 
   constructor(private readonly limitBytes: number) {}
 
+  expect(): void {
+    // Memory is there or not.
+  }
+
   open(transfer: string, file: number, sizeBytes: number): Promise<void> {
     const files = this.#transfers.get(transfer) ?? new Map<number, Held>();
     this.#transfers.set(transfer, files);
@@ -45,6 +49,17 @@ export class MemorySink implements Sink {
 
   sync(): Promise<void> {
     return Promise.resolve();
+  }
+
+  async readPart(transfer: string, file: number, offset: number, length: number): Promise<Uint8Array> {
+    const piece = this.#transfers.get(transfer)?.get(file)?.pieces.get(offset);
+    if (piece?.size !== length) throw new SinkError('failed');
+    return new Uint8Array(await piece.arrayBuffer());
+  }
+
+  truncate(transfer: string, file: number, sizeBytes: number): Promise<void> {
+    const held = this.#transfers.get(transfer)?.get(file);
+    return held === undefined || held.sizeBytes <= sizeBytes ? Promise.resolve() : this.open(transfer, file, sizeBytes);
   }
 
   async place(transfer: string, file: number): Promise<void> {
@@ -76,17 +91,17 @@ export class MemorySink implements Sink {
     return Promise.resolve();
   }
 
-  async forget(transfer: string): Promise<void> {
-    const files = [...(this.#transfers.get(transfer) ?? [])];
-    await this.discard(
-      transfer,
-      files.filter(([, { placed }]) => !placed).map(([file]) => file),
-    );
-  }
-
   async remove(transfer: string): Promise<void> {
     await this.discard(transfer, [...(this.#transfers.get(transfer)?.keys() ?? [])]);
     this.#transfers.delete(transfer);
+  }
+
+  transfers(): Promise<string[]> {
+    return Promise.resolve([...this.#transfers.keys()]);
+  }
+
+  parts(transfer: string): Promise<ReadonlyMap<number, number>> {
+    return Promise.resolve(new Map([...(this.#transfers.get(transfer) ?? [])].map(([file, { sizeBytes }]) => [file, sizeBytes])));
   }
 
   freeBytes(): Promise<number | null> {

@@ -4,6 +4,8 @@ import { SinkError, type Sink } from './sink';
 
 /** Left free, so that the browser itself goes on working. */
 const SPARE_BYTES = 64 * 1024 * 1024;
+/** From here on the browser is asked not to clear it away. */
+const PERSIST_BYTES = 1024 * 1024 * 1024;
 
 /** Whether this page has a private file system at all. Only the worker can tell whether it may be written at once. */
 export function opfsAvailable(): boolean {
@@ -11,32 +13,24 @@ export function opfsAvailable(): boolean {
 }
 
 export class OpfsSink implements Sink {
-  /**
-   * `tab`: a name that no other tab has. What tabs left behind that are gone is removed. Throws `SinkError` where files
-   * cannot be written synchronously.
-   */
-  static async open(worker: Worker, tab: string): Promise<OpfsSink> {
-    await holdLock(tab);
-    await sweep();
-    const sink = new OpfsSink(worker, tab);
-    await sink.#ask({ op: 'begin', folder: tab });
+  /** Throws `SinkError` where files cannot be written synchronously. */
+  static async open(worker: Worker): Promise<OpfsSink> {
+    const sink = new OpfsSink(worker);
+    await sink.#ask({ op: 'begin' });
     return sink;
   }
 
   readonly storage = 'disk';
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve(): void; reject(error: SinkError): void }>();
+  readonly #waiting = new Map<number, { resolve(bytes: Uint8Array | null): void; reject(error: SinkError): void }>();
   #next = 0;
 
-  readonly #folder: string;
-
-  private constructor(worker: Worker, folder: string) {
+  private constructor(worker: Worker) {
     this.#worker = worker;
-    this.#folder = folder;
     worker.onmessage = ({ data }: MessageEvent<OpfsReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
-      if (data.failure === null) waiting?.resolve();
+      if (data.failure === null) waiting?.resolve(data.bytes);
       else waiting?.reject(new SinkError(data.failure));
     };
     worker.onerror = () => {
@@ -45,44 +39,71 @@ export class OpfsSink implements Sink {
     };
   }
 
-  open(transfer: string, file: number, sizeBytes: number): Promise<void> {
-    return this.#ask({ op: 'open', transfer, file, sizeBytes });
+  expect(totalBytes: number): void {
+    if (totalBytes > PERSIST_BYTES && 'persist' in navigator.storage) void navigator.storage.persist().catch(() => false);
   }
 
-  write(transfer: string, file: number, offset: number, bytes: Uint8Array): Promise<void> {
+  async open(transfer: string, file: number, sizeBytes: number): Promise<void> {
+    await this.#ask({ op: 'open', transfer, file, sizeBytes });
+  }
+
+  async write(transfer: string, file: number, offset: number, bytes: Uint8Array): Promise<void> {
     const owned = new Uint8Array(bytes);
-    return this.#ask({ op: 'write', transfer, file, offset, bytes: owned }, [owned.buffer]);
+    await this.#ask({ op: 'write', transfer, file, offset, bytes: owned }, [owned.buffer]);
   }
 
-  sync(transfer: string, files: readonly number[]): Promise<void> {
-    return this.#ask({ op: 'sync', transfer, files });
+  async sync(transfer: string, files: readonly number[]): Promise<void> {
+    await this.#ask({ op: 'sync', transfer, files });
   }
 
-  place(transfer: string, file: number): Promise<void> {
-    return this.#ask({ op: 'place', transfer, file });
+  async readPart(transfer: string, file: number, offset: number, length: number): Promise<Uint8Array> {
+    const bytes = await this.#ask({ op: 'read', transfer, file, offset, length });
+    if (bytes === null) throw new SinkError('failed');
+    return bytes;
+  }
+
+  async truncate(transfer: string, file: number, sizeBytes: number): Promise<void> {
+    await this.#ask({ op: 'truncate', transfer, file, sizeBytes });
+  }
+
+  async place(transfer: string, file: number): Promise<void> {
+    await this.#ask({ op: 'place', transfer, file });
   }
 
   async read(transfer: string, file: number): Promise<Blob> {
     try {
-      const root = await navigator.storage.getDirectory();
-      const tab = await (await root.getDirectoryHandle(OPFS_FOLDER)).getDirectoryHandle(this.#folder);
-      const folder = await tab.getDirectoryHandle(transfer);
+      const folder = await (await ourFolder()).getDirectoryHandle(transfer);
       return await (await folder.getFileHandle(String(file))).getFile();
     } catch {
       throw new SinkError('failed');
     }
   }
 
-  discard(transfer: string, files: readonly number[]): Promise<void> {
-    return this.#ask({ op: 'discard', transfer, files });
+  async discard(transfer: string, files: readonly number[]): Promise<void> {
+    await this.#ask({ op: 'discard', transfer, files });
   }
 
-  forget(transfer: string): Promise<void> {
-    return this.#ask({ op: 'forget', transfer });
+  async remove(transfer: string): Promise<void> {
+    await this.#ask({ op: 'remove', transfer });
   }
 
-  remove(transfer: string): Promise<void> {
-    return this.#ask({ op: 'remove', transfer });
+  async transfers(): Promise<string[]> {
+    const found: string[] = [];
+    for await (const name of (await ourFolder()).keys()) found.push(name);
+    return found;
+  }
+
+  async parts(transfer: string): Promise<ReadonlyMap<number, number>> {
+    const found = new Map<number, number>();
+    try {
+      const folder = await (await ourFolder()).getDirectoryHandle(transfer);
+      for await (const [name, handle] of folder.entries()) {
+        if (handle instanceof FileSystemFileHandle) found.set(Number(name), (await handle.getFile()).size);
+      }
+    } catch {
+      // Nothing is there.
+    }
+    return found;
   }
 
   async freeBytes(): Promise<number | null> {
@@ -90,7 +111,7 @@ export class OpfsSink implements Sink {
     return quota === undefined || usage === undefined ? null : Math.max(quota - usage - SPARE_BYTES, 0);
   }
 
-  #ask(task: OpfsTask, transfer: Transferable[] = []): Promise<void> {
+  #ask(task: OpfsTask, transfer: Transferable[] = []): Promise<Uint8Array | null> {
     const id = this.#next;
     this.#next += 1;
     return new Promise((resolve, reject) => {
@@ -101,28 +122,6 @@ export class OpfsSink implements Sink {
   }
 }
 
-/** Held for as long as the tab lives, so that others can tell a tab that is open from one that is gone. */
-function holdLock(tab: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const forEver = new Promise<void>(() => undefined);
-    navigator.locks
-      .request(lockName(tab), () => {
-        resolve();
-        return forEver;
-      })
-      .catch(reject);
-  });
-}
-
-async function sweep(): Promise<void> {
-  const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
-  const root = await navigator.storage.getDirectory();
-  const ours = await root.getDirectoryHandle(OPFS_FOLDER, { create: true });
-  for await (const tab of ours.keys()) {
-    if (!held.has(lockName(tab))) await ours.removeEntry(tab, { recursive: true }).catch(() => undefined);
-  }
-}
-
-function lockName(tab: string): string {
-  return `${OPFS_FOLDER}/${tab}`;
+async function ourFolder(): Promise<FileSystemDirectoryHandle> {
+  return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
 }

@@ -2,14 +2,15 @@
 import type { SinkFailure } from './sink';
 
 export type OpfsTask =
-  /** First: where this tab keeps its files. */
-  | { op: 'begin'; folder: string }
+  /** First: finds out whether files can be written synchronously. */
+  | { op: 'begin' }
   | { op: 'open'; transfer: string; file: number; sizeBytes: number }
   | { op: 'write'; transfer: string; file: number; offset: number; bytes: Uint8Array<ArrayBuffer> }
+  | { op: 'read'; transfer: string; file: number; offset: number; length: number }
+  | { op: 'truncate'; transfer: string; file: number; sizeBytes: number }
   | { op: 'sync'; transfer: string; files: readonly number[] }
   | { op: 'place'; transfer: string; file: number }
   | { op: 'discard'; transfer: string; files: readonly number[] }
-  | { op: 'forget'; transfer: string }
   | { op: 'remove'; transfer: string };
 
 export interface OpfsRequest {
@@ -20,7 +21,9 @@ export interface OpfsRequest {
 export interface OpfsReply {
   id: number;
   failure: SinkFailure | null;
+  /** Of `read`. */
+  bytes: Uint8Array<ArrayBuffer> | null;
 }
 
-/** The folder of the origin's private file system that is ours; each tab has a folder of its own in it. */
+/** The folder of the origin's private file system that is ours; each transfer has a folder of its own in it. */
 export const OPFS_FOLDER = 'lanyard-received';

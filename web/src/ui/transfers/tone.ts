@@ -13,6 +13,7 @@ export function toneOf(state: TransferState): Tone {
     case 'cancelled':
       return 'still';
     case 'interrupted':
+    case 'kept':
       return 'broken';
     case 'done':
       return 'good';

@@ -1,9 +1,16 @@
-import { locale, t } from '../../i18n/messages.svelte';
+import { locale, t, type MessageKey } from '../../i18n/messages.svelte';
 import type { Notice } from '../../state/model';
 import { isolated, visibleText } from '../format/visible_text';
 import { formatBytes } from '../format/units';
 import { failureSentence } from './device';
 import { transferFailure } from './transfer';
+
+const otherFile: Record<Extract<Notice, { kind: 'other_file' }>['why'], MessageKey> = {
+  missing: 'notice.other_file.missing',
+  size: 'notice.other_file.size',
+  time: 'notice.other_file.time',
+  content: 'notice.other_file.content',
+};
 
 /** What a notice says. */
 export function noticeSentence(notice: Notice): string {
@@ -26,6 +33,8 @@ export function noticeSentence(notice: Notice): string {
       return notice.name === null
         ? t(failureSentence[notice.failure])
         : t('notice.meeting_failed', { name: safe(notice.name), why: t(failureSentence[notice.failure]) });
+    case 'other_file':
+      return t(otherFile[notice.why], { title: safe(notice.title) });
     case 'text_too_long':
       return t('notice.text_too_long', { limit: formatBytes(notice.limitBytes, locale()) });
     case 'nothing_to_send':
@@ -44,6 +53,7 @@ export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
       return 'warn';
     case 'transfer_failed':
     case 'meeting_failed':
+    case 'other_file':
     case 'text_too_long':
       return 'bad';
     case 'device_connected':

@@ -29,6 +29,7 @@ export function groupOf({ state }: TransferView): TransferGroup {
     case 'interrupted':
       return 'active';
     case 'waiting':
+    case 'kept':
       return 'waiting';
     case 'done':
     case 'partly_done':
@@ -58,6 +59,10 @@ export function stateSentence(transfer: TransferView, nowMs: number): string | n
         ? t('transfer.interrupted.waiting', { kept, left: formatCountdown(left) })
         : t('transfer.interrupted', { kept, name });
     }
+    case 'kept':
+      if (state.needs === 'permission') return t('transfer.kept.permission');
+      if (state.needs === 'files') return t('transfer.kept.files');
+      return transfer.direction === 'send' ? t('transfer.kept.send', { name }) : t('transfer.kept.receive', { kept, name });
     case 'done':
       return t(transfer.direction === 'send' ? 'transfer.done.send' : 'transfer.done.receive');
     case 'partly_done':
