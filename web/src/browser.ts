@@ -18,6 +18,7 @@ import { loadPieceHasher } from './core/transfer/hash';
 import type { Environment } from './state/environment';
 import { suggestName } from './state/names';
 import { guessPlatform } from './state/platform';
+import { browserTabs } from './state/tabs';
 import { ownScript } from './trusted_types';
 import storageWorkerUrl from './workers/opfs?worker&url';
 
@@ -52,6 +53,7 @@ export async function browserEnvironment(): Promise<Environment> {
     makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, ledger, events, small }),
     keep,
     known: await openKnownDevices(),
+    tabs: browserTabs(),
     sink,
     ledger,
     hashPiece,

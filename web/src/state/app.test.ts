@@ -16,6 +16,7 @@ import type { Environment } from './environment';
 import { firstModel } from './initial';
 import type { DeviceView, Notice, OfferView, SendItem, TransferView } from './model';
 import { reactive } from './reactive.svelte';
+import { MemoryBrowser } from './tabs';
 
 const ORIGIN = 'http://192.168.1.2:53380/';
 const MIB = 1024 * 1024;
@@ -63,6 +64,7 @@ function page(name: string, options: PageOptions = {}): Page {
     makeExchange: (events) => new BrowserExchange({ clock, random, hashPiece, sink, ledger, events, small: true }),
     keep: new MemoryKeep(),
     known: null,
+    tabs: new MemoryBrowser().open().tabs,
     sink,
     ledger,
     hashPiece,

@@ -2,7 +2,8 @@
 import { Code, CodeError, Link, LinkError, Pairing } from '../core/pairing';
 import type { MeetingFailure } from '../core/session/failure';
 import { RequestError, SignalingClient, type SignalingState } from '../core/signaling/client';
-import { Contacts, requestFailure } from './contacts';
+import { requestFailure } from './contact';
+import { Contacts } from './contacts';
 import type { Environment } from './environment';
 import { Invites } from './invites';
 import type { Actions, App, Model, ServerView } from './model';
@@ -43,8 +44,8 @@ export function startApp(environment: Environment, model: Model): RunningApp {
         const view = serverView(state, environment.wallClock(), model.server);
         if (view !== null) model.server = view;
       },
-      onWelcome: (device) => {
-        contacts.handleWelcome(device);
+      onWelcome: (device, timeMs) => {
+        contacts.handleWelcome(device, timeMs);
       },
       onNearby: (devices) => {
         contacts.handleNearby(devices);
@@ -55,7 +56,7 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     },
   });
   const contacts = new Contacts(model, environment, signaling, transfers, toasts);
-  const invites = new Invites(model, environment, signaling, contacts);
+  const invites = new Invites(model, environment, signaling, contacts, toasts);
   /** The contact that the invitation is being opened with. */
   let opening: string | null = null;
   let invitation: Link | null = null;
@@ -145,6 +146,9 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     dropInvite: () => {
       invites.drop();
     },
+    extendInvite: () => {
+      invites.extend();
+    },
     connect: (id) => {
       contacts.connect(id);
     },
@@ -156,6 +160,18 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     },
     disconnect: (id) => {
       contacts.disconnect(id);
+    },
+    remember: (id, wanted) => {
+      contacts.remember(id, wanted);
+    },
+    setPolicy: (id, policy) => {
+      contacts.setPolicy(id, policy);
+    },
+    forget: (id) => {
+      contacts.forget(id);
+    },
+    forgetKnownName: (id) => {
+      contacts.forgetKnownName(id);
     },
     sendFiles: (id, items) => {
       contacts.sendFiles(id, items);
@@ -224,6 +240,7 @@ export function startApp(environment: Environment, model: Model): RunningApp {
   };
 
   transfers.restore();
+  void contacts.load().catch(() => undefined);
   signaling.start();
   refresh(0);
   return {

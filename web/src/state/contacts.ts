@@ -1,17 +1,29 @@
 /** The devices of the list: those that servers and agents name, and those that this page meets or has met. */
-import { Pairing, type Profile, type Session } from '../core/pairing';
+import { Pairing, type Session } from '../core/pairing';
 import type { ListedDevice } from '../core/protocol/generated/ListedDevice';
-import type { Platform } from '../core/protocol/generated/Platform';
-import { PLATFORMS } from '../core/protocol/signaling';
 import { TEXT_BYTES } from '../core/protocol/limits';
-import type { Exchange, ExchangeEvents } from '../core/session/exchange';
+import type { ExchangeEvents } from '../core/session/exchange';
 import type { MeetingFailure } from '../core/session/failure';
 import { peerIdOf, type PeerId } from '../core/session/keeper';
-import type { MeetingStep } from '../core/session/meeting';
-import { Peer } from '../core/session/peer';
+import { Peer, type Adopt, type Beginning } from '../core/session/peer';
 import { RequestError, type SignalingClient } from '../core/signaling/client';
+import {
+  absentContact,
+  canRemember,
+  introduce,
+  listedView,
+  meetingView,
+  newContact,
+  rank,
+  requestFailure,
+  viewOf,
+  type Contact,
+  type Stranger,
+  type Traffic,
+} from './contact';
 import type { Environment } from './environment';
-import type { DeviceView, MeetingView, Model, PictureRow, SendItem } from './model';
+import { Known } from './known';
+import type { DeviceView, Model, Policy, SendItem } from './model';
 import type { Toasts } from './toasts';
 import type { Transfers } from './transfers';
 
@@ -21,54 +33,19 @@ const RINGING = 3;
 const GONE_MS = 30_000;
 const TEXTS = 200;
 
-interface Traffic {
-  exchange: Exchange;
-  owner: Contact;
-}
-
-interface Contact {
-  id: string;
-  name: string;
-  platform: Platform;
-  source: DeviceView['source'];
-  peer: Peer | null;
-  /** What moves between the two; it outlives a session when the device is met anew. */
-  traffic: Traffic | null;
-  session: Session | null;
-  /** Its id at the server, from the list or told by itself. */
-  device: string | null;
-  presence: DeviceView['presence'];
-  meeting: MeetingView | null;
-  awaySinceMs: number | null;
-  /** What it told of others near. */
-  nearby: readonly ListedDevice[];
-  /** What waits for the meeting to end. */
-  queue: (SendItem[] | string)[];
-  /** Rang here: nobody on this side asked for it. */
-  rang: boolean;
-  route: DeviceView['route'];
-}
-
-/** What is known of a device before it was met. */
-export interface Stranger {
-  id: string;
-  name: string;
-  platform: Platform;
-  source: DeviceView['source'];
-  device: string | null;
-  rang: boolean;
-}
-
 export class Contacts {
   readonly #model: Model;
   readonly #environment: Environment;
   readonly #signaling: SignalingClient;
   readonly #transfers: Transfers;
   readonly #toasts: Toasts;
+  readonly #known: Known;
   readonly #contacts = new Map<string, Contact>();
   #listed: readonly ListedDevice[] = [];
   /** This page's id at the server. */
   #ownDevice: string | null = null;
+  /** Ids of the other tabs of this browser, which have the same key. */
+  readonly #ownTabs = new Set<string>();
   #next = 0;
 
   constructor(model: Model, environment: Environment, signaling: SignalingClient, transfers: Transfers, toasts: Toasts) {
@@ -77,6 +54,29 @@ export class Contacts {
     this.#signaling = signaling;
     this.#transfers = transfers;
     this.#toasts = toasts;
+    this.#known = new Known(environment, signaling, () => this.self(), {
+      onMet: (peer, session, adopt) => {
+        this.#metAgain(peer, session, adopt);
+      },
+      onKeyChanged: (peer) => {
+        this.#fail(this.#knownContact(peer), 'key_changed');
+      },
+      onChanged: () => {
+        this.#showKnown();
+      },
+    });
+  }
+
+  /** Brings back whom this browser knows. */
+  async load(): Promise<void> {
+    const { tabs } = this.#environment;
+    tabs.listen((note) => {
+      if (note.type === 'here') this.#ownTabs.add(note.device);
+      if (note.type === 'who' && this.#ownDevice !== null) tabs.tell({ type: 'here', device: this.#ownDevice });
+      this.publish();
+    });
+    tabs.tell({ type: 'who' });
+    await this.#known.load();
   }
 
   /** A new id for a device that no list names. */
@@ -85,8 +85,10 @@ export class Contacts {
     return `device-${String(this.#next)}`;
   }
 
-  handleWelcome(device: string): void {
+  handleWelcome(device: string, timeMs: number): void {
     this.#ownDevice = device;
+    this.#environment.tabs.tell({ type: 'here', device });
+    this.#known.handleWelcome(timeMs);
     for (const { peer, session } of this.#contacts.values()) if (session !== null) peer?.tellHere(device);
     this.publish();
   }
@@ -112,7 +114,8 @@ export class Contacts {
   self(): { identity: Environment['identity']; profile: { name: string; platform: string; caps: string[] }; random: Environment['random'] } {
     const { identity, random } = this.#environment;
     const { name, platform } = this.#model.self;
-    return { identity, random, profile: { name, platform, caps: ['webrtc'] } };
+    const caps = this.#known.possible ? ['webrtc', 'remember'] : ['webrtc'];
+    return { identity, random, profile: { name, platform, caps } };
   }
 
   /** Begins a meeting and shows it in the list. */
@@ -120,14 +123,14 @@ export class Contacts {
     const contact = this.#contact(stranger);
     contact.presence = 'meeting';
     contact.meeting = { step: 'waiting', byUs: !stranger.rang };
-    contact.peer = this.#peer(contact, pairing, mailbox, false, onEnded);
+    contact.peer = this.#peer(contact, { kind: 'meeting', pairing, mailbox, patient: false }, onEnded);
     this.publish();
   }
 
   /** Waits with a link or code for somebody who is not in the list before they were met. */
   await(pairing: Pairing, mailbox: string, source: 'link' | 'code', onEnded: (failure: MeetingFailure | null) => void): Peer {
     const contact = newContact({ id: this.newId(), name: '', platform: 'other', source, device: null, rang: false });
-    const peer = this.#peer(contact, pairing, mailbox, true, onEnded);
+    const peer = this.#peer(contact, { kind: 'meeting', pairing, mailbox, patient: true }, onEnded);
     contact.peer = peer;
     return peer;
   }
@@ -135,6 +138,7 @@ export class Contacts {
   connect(id: string): void {
     const contact = this.#contacts.get(id);
     if (contact !== undefined && contact.presence !== 'gone' && contact.meeting?.step !== 'failed') {
+      if (contact.key !== null && (contact.presence === 'offline' || contact.left)) this.#known.handleAway(contact.key);
       contact.peer?.handleNetworkChange();
       return;
     }
@@ -175,15 +179,62 @@ export class Contacts {
     contact.peer?.leave();
     this.#transfers.handleDeviceGone(id, 'device_gone');
     this.#contacts.delete(id);
+    // Asked to stay apart: a remembered device is waited for again when somebody taps it, or at the next visit.
+    if (contact.key !== null) this.#known.handleOver(contact.key, false);
+    this.#showKnown();
+  }
+
+  /** The page goes away. Where sessions outlive it, it may be back in a moment: the places are free for it then. */
+  leaveAll(): void {
+    for (const { peer } of this.#contacts.values()) {
+      if (this.#known.keeper.durable) peer?.depart();
+      else peer?.leave();
+    }
+    this.#known.leave();
+  }
+
+  remember(id: string, wanted: boolean): void {
+    const contact = this.#contacts.get(id);
+    if (contact === undefined) return;
+    if (!wanted) {
+      this.forget(id);
+      return;
+    }
+    if (contact.session === null || !this.#known.possible || !canRemember(contact.session)) return;
+    contact.wantedHere = true;
+    contact.peer?.tellRemember(true);
+    this.#rememberIfBoth(contact);
+  }
+
+  forget(id: string): void {
+    const contact = this.#contacts.get(id);
+    if (contact === undefined) return;
+    contact.wantedHere = false;
+    contact.wantedThere = false;
+    if (contact.session !== null && canRemember(contact.session)) contact.peer?.tellRemember(false);
+    if (contact.key !== null) this.#known.forget(contact.key);
+    if (contact.presence === 'offline') this.#contacts.delete(id);
     this.publish();
   }
 
-  /** The page goes away. */
-  leaveAll(): void {
-    for (const { id, peer } of this.#contacts.values()) {
-      // To be told good-bye would end what can go on after a reload.
-      if (!this.#environment.ledger.durable || !this.#transfers.isUnfinished(id)) peer?.leave();
+  setPolicy(id: string, policy: Policy): void {
+    const key = this.#contacts.get(id)?.key ?? null;
+    if (key !== null) this.#known.setPolicy(key, policy);
+  }
+
+  /** The device with a known name and another key is to be met anew: the known one is forgotten. */
+  forgetKnownName(id: string): void {
+    const contact = this.#contacts.get(id);
+    if (contact?.meeting?.step !== 'failed' || contact.meeting.failure !== 'key_changed') return;
+    const known = this.#known.device(contact.key ?? '') ?? this.#known.namesake(contact.name, contact.key ?? '');
+    this.#contacts.delete(id);
+    if (known !== null) {
+      this.#known.forget(known.peer);
+      const absent = this.#byKey(known.peer);
+      if (absent?.presence === 'offline') this.#contacts.delete(absent.id);
     }
+    this.publish();
+    if (contact.device !== null && this.#listing().some(({ device }) => device === contact.device)) this.connect(contact.device);
   }
 
   sendFiles(id: string, items: SendItem[]): void {
@@ -213,10 +264,10 @@ export class Contacts {
   /** Brings the list of the model up to date. */
   publish(): void {
     const known = new Set([...this.#contacts.values()].map(({ device }) => device).filter((device) => device !== null));
-    const views = [...this.#contacts.values()].map(viewOf);
+    const views = [...this.#contacts.values()].flatMap((contact) => this.#shown(contact) ?? []);
     const ownAgent = [...this.#contacts.values()].filter(({ source, session }) => source === 'link' && session !== null);
     for (const listing of this.#listing()) {
-      if (known.has(listing.device)) continue;
+      if (known.has(listing.device) || this.#ownTabs.has(listing.device)) continue;
       // The agent that serves this page, met by its link: it need not be met once more by pictures.
       if (listing.source === 'this_agent' && ownAgent.some(({ name }) => name === listing.name)) continue;
       views.push(listedView(listing));
@@ -247,15 +298,13 @@ export class Contacts {
     return [...found.values()];
   }
 
-  #peer(contact: Contact, pairing: Pairing, mailbox: string, patient: boolean, onEnded: (failure: MeetingFailure | null) => void): Peer {
+  #peer(contact: Contact, beginning: Beginning, onEnded: (failure: MeetingFailure | null) => void): Peer {
     const { clock, openLink } = this.#environment;
     return new Peer({
       signaling: this.#signaling,
       clock,
       openLink,
-      pairing,
-      mailbox,
-      patient,
+      beginning,
       events: {
         onStep: (step) => {
           contact.meeting = meetingView(step);
@@ -263,12 +312,24 @@ export class Contacts {
           this.publish();
         },
         onMet: (session) => {
+          contact.key = peerIdOf(session.peerKey);
+          if (this.#known.namesake(session.peerProfile.name, contact.key) !== null) {
+            onEnded('key_changed');
+            introduce(contact, session.peerProfile);
+            this.#contacts.set(contact.id, contact);
+            this.#fail(contact, 'key_changed');
+            return null;
+          }
           onEnded(null);
           return this.#met(contact, session);
         },
         onFailed: (failure) => {
           onEnded(failure);
           if (this.#contacts.get(contact.id) === contact) this.#fail(contact, failure);
+        },
+        onLeft: () => {
+          contact.left = true;
+          this.#waitFor(contact);
         },
         onUp: () => {
           this.#up(contact);
@@ -289,6 +350,9 @@ export class Contacts {
           this.#dropOwnCall(contact);
           this.publish();
         },
+        onRemember: (wanted) => {
+          this.#handleRemember(contact, wanted);
+        },
         onBye: () => {
           this.#gone(contact);
         },
@@ -300,17 +364,24 @@ export class Contacts {
     });
   }
 
-  #met(contact: Contact, session: Session): Exchange {
+  #met(contact: Contact, session: Session): Traffic['exchange'] {
     contact.session = session;
     introduce(contact, session.peerProfile);
     contact.presence = 'connecting';
     contact.meeting = null;
+    contact.left = false;
+    contact.wantedThere = false;
+    // Who remembers a device that came in another way says so again: an agreement may have been half made (LK-9).
+    const peer = peerIdOf(session.peerKey);
+    contact.wantedHere = session.trust !== 'remembered' && this.#known.device(peer) !== null && canRemember(session);
+    this.#known.handleMet(peer);
     this.#contacts.set(contact.id, contact);
-    const traffic = this.#takeOver(contact, session) ?? this.#newTraffic(contact, peerIdOf(session.peerKey));
+    const traffic = this.#takeOver(contact) ?? contact.traffic ?? this.#newTraffic(contact, peer);
     contact.traffic = traffic;
     // After this returns, the connection exists and can carry it.
     queueMicrotask(() => {
       if (this.#ownDevice !== null) contact.peer?.tellHere(this.#ownDevice);
+      if (contact.wantedHere) contact.peer?.tellRemember(true);
       for (const item of contact.queue.splice(0)) this.#hand(contact, item);
       this.publish();
     });
@@ -328,32 +399,117 @@ export class Contacts {
     }
   }
 
+  /** A device of memory is here again, without anybody's doing. */
+  #metAgain(peer: PeerId, session: Session, adopt: Adopt): void {
+    const contact = this.#knownContact(peer);
+    contact.peer?.supersede();
+    contact.peer = this.#peer(contact, { kind: 'met', session, adopt }, () => undefined);
+    this.publish();
+  }
+
+  #byKey(peer: PeerId): Contact | undefined {
+    return [...this.#contacts.values()].find(({ key }) => key === peer);
+  }
+
+  #knownContact(peer: PeerId): Contact {
+    const known = this.#byKey(peer);
+    if (known !== undefined) return known;
+    const of = this.#known.device(peer) ?? this.#known.sessions().find((session) => session.peer === peer);
+    const contact = absentContact({ peer, name: of?.name ?? '', platform: of?.platform ?? 'other' });
+    this.#contacts.set(contact.id, contact);
+    return contact;
+  }
+
+  /** Everyone of memory is in the list, here or not. */
+  #showKnown(): void {
+    for (const { peer } of [...this.#known.devices(), ...this.#known.sessions()]) this.#knownContact(peer);
+    this.publish();
+  }
+
+  #view(contact: Contact): DeviceView {
+    const { key } = contact;
+    return viewOf(contact, {
+      possible: this.#known.possible,
+      device: key === null ? null : this.#known.device(key),
+      elsewhere: key !== null && this.#known.elsewhere(key),
+    });
+  }
+
+  /** `null` for a device that only its unfinished business or a good memory would keep in the list. */
+  #shown(contact: Contact): DeviceView | null {
+    const view = this.#view(contact);
+    if (contact.presence !== 'offline' || view.remember === 'yes') return view;
+    return this.#unfinished(contact) ? { ...view, presence: 'away' } : null;
+  }
+
+  #unfinished({ id, queue }: Contact): boolean {
+    return queue.length > 0 || this.#model.transfers.some(({ deviceId, endedAtMs }) => deviceId === id && endedAtMs === null);
+  }
+
+  #handleRemember(contact: Contact, wanted: boolean): void {
+    contact.wantedThere = wanted;
+    if (wanted) {
+      this.#rememberIfBoth(contact);
+    } else {
+      contact.wantedHere = false;
+      if (contact.key !== null) this.#known.forget(contact.key);
+    }
+    this.publish();
+  }
+
+  #rememberIfBoth(contact: Contact): void {
+    const { session, wantedHere, wantedThere, name, platform } = contact;
+    if (session === null || !this.#known.possible) return;
+    if (wantedHere && wantedThere) {
+      const anew = this.#known.device(peerIdOf(session.peerKey)) === null;
+      this.#known.remember(session, name, platform);
+      if (anew) this.#toasts.show({ kind: 'device_remembered', name });
+    }
+    this.publish();
+  }
+
+  /** It left its mailbox, or its link is lost for long: it may come back by what the two share. */
+  #waitFor(contact: Contact): void {
+    if (contact.key === null || contact.session === null) return;
+    this.#away(contact);
+    if (contact.presence === 'connecting') contact.presence = 'away';
+    contact.awaySinceMs ??= this.#environment.wallClock();
+    this.#known.handleAway(contact.key);
+    const { session } = contact;
+    this.#environment.clock.after(GONE_MS, () => {
+      // Nothing waits for it: it is out of sight until it is back.
+      if (contact.session !== session || contact.presence !== 'away' || this.#unfinished(contact)) return;
+      contact.presence = 'offline';
+      this.publish();
+    });
+    this.publish();
+  }
+
   /** The same device, met before: what was under way carries on. */
-  #takeOver(contact: Contact, session: Session): Traffic | null {
-    const old = [...this.#contacts.values()].find(
-      (one) => one !== contact && one.session !== null && sameBytes(one.session.peerKey, session.peerKey),
-    );
+  #takeOver(contact: Contact): Traffic | null {
+    const old = [...this.#contacts.values()].find((one) => one !== contact && one.key === contact.key);
     if (old === undefined) return null;
     this.#contacts.delete(old.id);
-    if (old.presence === 'gone' || old.traffic === null) {
+    const over = old.presence === 'gone';
+    if (over) this.#transfers.handleDeviceGone(old.id, 'device_gone');
+    contact.queue.unshift(...old.queue);
+    for (const row of [...this.#model.transfers, ...this.#model.offers, ...this.#model.texts]) {
+      if (row.deviceId === old.id) row.deviceId = contact.id;
+    }
+    if (over || old.traffic === null) {
       old.peer?.abandon();
-      this.#transfers.handleDeviceGone(old.id, 'device_gone');
       return null;
     }
     old.peer?.supersede();
     old.traffic.owner = contact;
-    contact.queue.unshift(...old.queue);
-    this.#transfers.handleDeviceAway(old.id);
-    for (const row of [...this.#model.transfers, ...this.#model.offers, ...this.#model.texts]) {
-      if (row.deviceId === old.id) row.deviceId = contact.id;
-    }
+    this.#transfers.handleDeviceAway(contact.id);
     return old.traffic;
   }
 
   #newTraffic(contact: Contact, peer: PeerId): Traffic {
     const owner = (): Contact => traffic.owner;
     const traffic: Traffic = { exchange: this.#environment.makeExchange(this.#exchangeEvents(owner), peer), owner: contact };
-    this.#transfers.handleMet(viewOf(contact), peer, traffic.exchange);
+    this.#transfers.handleMet(this.#view(contact), peer, traffic.exchange);
     return traffic;
   }
 
@@ -365,7 +521,8 @@ export class Contacts {
         const { traffic, session } = contact;
         if (traffic !== null && session !== null) {
           const peer = peerIdOf(session.peerKey);
-          transfers.handleOffered(id, traffic.exchange, viewOf(contact), peer, session.trust, entries, totalBytes);
+          const byPolicy = this.#accepts(contact, totalBytes);
+          transfers.handleOffered(id, traffic.exchange, this.#view(contact), peer, session.trust, entries, totalBytes, byPolicy);
         }
       },
       onAccepted: (id) => {
@@ -427,6 +584,7 @@ export class Contacts {
     contact.presence = 'connected';
     contact.awaySinceMs = null;
     this.#transfers.handleDeviceBack(contact.id);
+    if (contact.session !== null) this.#known.handleUp(contact.session, contact.name, contact.platform);
     if (first) this.#toasts.show({ kind: 'device_connected', name: contact.name });
     this.publish();
     void this.refreshRoutes();
@@ -446,6 +604,12 @@ export class Contacts {
     contact.peer = null;
     contact.route = null;
     this.#transfers.handleDeviceGone(contact.id, 'device_gone');
+    if (contact.key !== null) this.#known.handleOver(contact.key, true);
+    if (contact.key !== null && this.#known.device(contact.key) !== null) {
+      Object.assign(contact, { presence: 'offline', session: null, traffic: null, wantedHere: false, wantedThere: false });
+      this.publish();
+      return;
+    }
     this.#environment.clock.after(GONE_MS, () => {
       if (this.#contacts.get(contact.id) === contact && contact.presence === 'gone') this.disconnect(contact.id);
     });
@@ -456,17 +620,19 @@ export class Contacts {
     contact.presence = 'gone';
     contact.peer = null;
     contact.queue = [];
+    contact.traffic = null;
     contact.meeting = { step: 'failed', failure };
     const leftBeforeAnswer = contact.rang && (failure === 'no_answer' || failure === 'declined');
     // Who has no name yet, or left before an answer, is nothing to keep in sight.
-    if (contact.session === null && (contact.device === null || leftBeforeAnswer)) this.#contacts.delete(contact.id);
-    if (!leftBeforeAnswer) this.#toasts.show({ kind: 'meeting_failed', name: contact.name === '' ? null : contact.name, failure });
+    const unknown = contact.session === null && contact.key === null;
+    if (unknown && (contact.device === null || leftBeforeAnswer)) this.#contacts.delete(contact.id);
+    if (!leftBeforeAnswer && failure !== 'key_changed') this.#toasts.show({ kind: 'meeting_failed', name: contact.name === '' ? null : contact.name, failure });
     this.publish();
   }
 
   #send(id: string, item: SendItem[] | string): void {
     const contact = this.#contacts.get(id);
-    if (contact !== undefined && contact.traffic !== null && contact.presence !== 'gone') {
+    if (contact !== undefined && contact.traffic !== null && contact.session !== null && contact.presence !== 'gone') {
       this.#hand(contact, item);
       return;
     }
@@ -492,7 +658,20 @@ export class Contacts {
     }
     const id = exchange.offer(item);
     if (id === null) this.#toasts.show({ kind: 'busy' });
-    else this.#transfers.offered(id, exchange, viewOf(contact), peerIdOf(session.peerKey), item);
+    else this.#transfers.offered(id, exchange, this.#view(contact), peerIdOf(session.peerKey), item);
+  }
+
+  #accepts({ key }: Contact, totalBytes: number): boolean {
+    const policy = key === null ? undefined : this.#known.device(key)?.policy;
+    switch (policy?.kind) {
+      case 'accept':
+        return true;
+      case 'accept_under':
+        return totalBytes < policy.bytes;
+      case 'ask':
+      case undefined:
+        return false;
+    }
   }
 
   #addText(id: string, contact: Contact, direction: 'send' | 'receive', text: string): void {
@@ -507,96 +686,4 @@ export class Contacts {
     });
     if (this.#model.texts.length > TEXTS) this.#model.texts.pop();
   }
-}
-
-function newContact({ id, name, platform, source, device, rang }: Stranger): Contact {
-  return {
-    id,
-    name,
-    platform,
-    source,
-    device,
-    rang,
-    peer: null,
-    traffic: null,
-    session: null,
-    presence: 'meeting',
-    meeting: null,
-    awaySinceMs: null,
-    nearby: [],
-    queue: [],
-    route: null,
-  };
-}
-
-function introduce(contact: Contact, { name, platform }: Profile): void {
-  contact.name = name;
-  contact.platform = Object.values(PLATFORMS).find((known) => known === platform) ?? 'other';
-}
-
-function viewOf(contact: Contact): DeviceView {
-  const { id, name, platform, source, presence, session, meeting, awaySinceMs, queue, route } = contact;
-  return { id, name, platform, source, presence, meeting, awaySinceMs, route, trust: session?.trust ?? null, queued: queue.length };
-}
-
-function listedView({ device, name, platform, source }: ListedDevice): DeviceView {
-  return { id: device, name, platform, source, presence: 'listed', trust: null, route: null, meeting: null, awaySinceMs: null, queued: 0 };
-}
-
-/** Connected ones first, then those that are on their way, then the agent of this page, then others. */
-function rank({ presence, source }: DeviceView): number {
-  switch (presence) {
-    case 'connected':
-      return 0;
-    case 'meeting':
-    case 'connecting':
-    case 'away':
-      return 1;
-    case 'listed':
-      return source === 'this_agent' ? 2 : 3;
-    case 'gone':
-      return 4;
-  }
-}
-
-function meetingView(step: MeetingStep): MeetingView {
-  const row = (pictures: Extract<MeetingStep, { step: 'confirm' }>['row']): PictureRow =>
-    pictures.map(({ emoji, name }) => ({ symbol: emoji, name }));
-  switch (step.step) {
-    case 'waiting':
-      return { step: 'waiting', byUs: true };
-    case 'pick_row':
-      return { step: 'pick_row', rows: step.rows.map(row) };
-    case 'confirm':
-      return { step: 'confirm', row: row(step.row) };
-    case 'waiting_for_person':
-      return { step: 'waiting_for_person', row: step.row === null ? null : row(step.row) };
-  }
-}
-
-/** What a person is told when the server did not do what was asked. */
-export function requestFailure({ reason }: RequestError): MeetingFailure {
-  switch (reason) {
-    case 'no_such_nameplate':
-    case 'nameplate_used':
-    case 'nameplate_expired':
-      return 'code_gone';
-    case 'full':
-    case 'rate_limited':
-    case 'queue_full':
-      return 'server_full';
-    case 'offline':
-    case 'no_answer':
-      return 'no_answer';
-    case 'no_such_device':
-      return 'not_there';
-    case 'malformed':
-    case 'not_joined':
-    case 'slot_gone':
-      return 'protocol';
-  }
-}
-
-function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }

@@ -47,6 +47,10 @@ export function demoDevice(over: Partial<DeviceView> = {}): DeviceView {
     meeting: null,
     awaySinceMs: null,
     queued: 0,
+    remember: 'not_here',
+    policy: null,
+    lastSeenMs: null,
+    inOtherTab: false,
     ...over,
   };
 }
@@ -74,6 +78,7 @@ export function demoOffer(over: Partial<OfferView> = {}): OfferView {
     fileCount: 14,
     totalBytes: 1_815_100_812,
     space: { state: 'fits', freeBytes: 41_000_000_000 },
+    byPolicy: false,
     expiresAtMs: Date.now() + 60_000,
     ...over,
   };
@@ -155,11 +160,31 @@ export function demoApp(change?: (model: Model) => void): DemoApp {
         qr: Array.from({ length: 33 }, (_, y) => Array.from({ length: 33 }, (_, x) => (x * y + x + y) % 3 === 0)),
         code: '4821-piano-tiger',
         expiresAtMs: Date.now() + 600_000,
+        failure: null,
       };
     },
     dropInvite: () => {
       calls.push(['dropInvite']);
       model.invite = null;
+    },
+    extendInvite: () => calls.push(['extendInvite']),
+    remember: (deviceId, wanted) => {
+      calls.push(['remember', deviceId, wanted]);
+      const device = model.devices.find(({ id }) => id === deviceId);
+      if (device !== undefined) device.remember = wanted ? 'wanted' : 'no';
+    },
+    setPolicy: (deviceId, policy) => {
+      calls.push(['setPolicy', deviceId, policy]);
+      const device = model.devices.find(({ id }) => id === deviceId);
+      if (device !== undefined) device.policy = policy;
+    },
+    forget: (deviceId) => {
+      calls.push(['forget', deviceId]);
+      model.devices = without(model.devices, deviceId);
+    },
+    forgetKnownName: (deviceId) => {
+      calls.push(['forgetKnownName', deviceId]);
+      model.devices = without(model.devices, deviceId);
     },
     connect: (deviceId) => {
       calls.push(['connect', deviceId]);

@@ -11,6 +11,7 @@ import type { KnownDevices } from '../core/storage/known';
 import type { Ledger } from '../core/storage/ledger';
 import type { Sink } from '../core/storage/sink';
 import type { PieceHasher } from '../core/transfer';
+import type { Tabs } from './tabs';
 
 export interface Environment {
   /** Of the page, with scheme and port: links are made on it. */
@@ -29,6 +30,8 @@ export interface Environment {
   keep: Keep;
   /** Remembered devices and sessions that may come back; `null` where secrets cannot be kept, as on plain http. */
   known: KnownDevices | null;
+  /** The other tabs of this browser. */
+  tabs: Tabs;
   sink: Sink;
   /** What is kept of transfers; reconciled with the sink. */
   ledger: Ledger;

@@ -7,6 +7,7 @@ import type { SignalingClient } from '../core/signaling/client';
 import type { Contacts } from './contacts';
 import type { Environment } from './environment';
 import type { InviteView, Model } from './model';
+import type { Toasts } from './toasts';
 
 const LIFETIME_MS = 600_000;
 
@@ -16,6 +17,7 @@ interface Waiting {
   code: Peer | null;
   nameplate: string | null;
   cancelExpiry: () => void;
+  cancelCode: () => void;
 }
 
 export class Invites {
@@ -23,18 +25,20 @@ export class Invites {
   readonly #environment: Environment;
   readonly #signaling: SignalingClient;
   readonly #contacts: Contacts;
+  readonly #toasts: Toasts;
   #waiting: Waiting | null = null;
 
-  constructor(model: Model, environment: Environment, signaling: SignalingClient, contacts: Contacts) {
+  constructor(model: Model, environment: Environment, signaling: SignalingClient, contacts: Contacts, toasts: Toasts) {
     this.#model = model;
     this.#environment = environment;
     this.#signaling = signaling;
     this.#contacts = contacts;
+    this.#toasts = toasts;
   }
 
   make(): void {
     this.drop();
-    const { identity, random, origin, clock, wallClock } = this.#environment;
+    const { identity, random, origin, wallClock } = this.#environment;
     const secret = LinkSecret.generate(random);
     const link = Link.build(origin, secret, identity.fingerprint()).toUrl();
     const pairing = Pairing.showLink(this.#contacts.self(), secret);
@@ -44,16 +48,27 @@ export class Invites {
       }),
       code: null,
       nameplate: null,
-      cancelExpiry: clock.after(LIFETIME_MS, () => {
-        if (this.#waiting === waiting) this.make();
-      }),
+      cancelExpiry: () => undefined,
+      cancelCode: () => undefined,
     };
     this.#waiting = waiting;
     const qr = encode(link, { ecc: 'M', border: 0 }).data;
-    this.#show({ state: 'ready', link, qr, code: null, expiresAtMs: wallClock() + LIFETIME_MS });
+    this.#show({ state: 'ready', link, qr, code: null, expiresAtMs: wallClock() + LIFETIME_MS, failure: null });
+    this.#expireLater(waiting);
     this.#makeCode(waiting).catch(() => {
       // Without a code the link still works; the server may not give out nameplates now.
     });
+  }
+
+  /**
+   * The same link goes on for another ten minutes. Its code cannot, because a nameplate ends after ten minutes (SG-9): a
+   * new one takes its place then.
+   */
+  extend(): void {
+    const waiting = this.#waiting;
+    if (waiting === null || this.#model.invite?.state !== 'ready') return;
+    this.#model.invite.expiresAtMs = this.#environment.wallClock() + LIFETIME_MS;
+    this.#expireLater(waiting);
   }
 
   drop(): void {
@@ -64,6 +79,13 @@ export class Invites {
     waiting.cancelExpiry();
     waiting.link.leave();
     this.#dropCode(waiting);
+  }
+
+  #expireLater(waiting: Waiting): void {
+    waiting.cancelExpiry();
+    waiting.cancelExpiry = this.#environment.clock.after(LIFETIME_MS, () => {
+      if (this.#waiting === waiting) this.make();
+    });
   }
 
   async #makeCode(waiting: Waiting): Promise<void> {
@@ -77,6 +99,9 @@ export class Invites {
     waiting.code = this.#contacts.await(Pairing.showCode(this.#contacts.self(), code), mailbox, 'code', (failure) => {
       this.#ended(waiting, 'code', failure);
     });
+    waiting.cancelCode = this.#environment.clock.after(LIFETIME_MS, () => {
+      this.#replaceCode(waiting);
+    });
     if (this.#model.invite !== null) this.#model.invite.code = code.toText();
   }
 
@@ -84,22 +109,30 @@ export class Invites {
     if (this.#waiting !== waiting) return;
     if (failure !== null && by === 'code') {
       // One wrong guess burns a code; the link is still good.
-      this.#dropCode(waiting);
-      if (this.#model.invite !== null) this.#model.invite.code = null;
-      this.#makeCode(waiting).catch(() => undefined);
+      this.#toasts.show(failure === 'wrong_code' ? { kind: 'code_burnt' } : { kind: 'meeting_failed', name: null, failure });
+      this.#replaceCode(waiting);
       return;
     }
+    if (failure !== null) this.#toasts.show({ kind: 'meeting_failed', name: null, failure });
     this.#waiting = null;
     waiting.cancelExpiry();
+    waiting.cancelCode();
     if (by === 'link') this.#dropCode(waiting);
     else {
       waiting.link.leave();
       if (waiting.nameplate !== null) this.#signaling.release(waiting.nameplate);
     }
-    if (this.#model.invite !== null) this.#model.invite.state = failure === null ? 'used' : 'failed';
+    if (this.#model.invite !== null) Object.assign(this.#model.invite, { state: failure === null ? 'used' : 'failed', failure });
+  }
+
+  #replaceCode(waiting: Waiting): void {
+    this.#dropCode(waiting);
+    if (this.#model.invite !== null) this.#model.invite.code = null;
+    this.#makeCode(waiting).catch(() => undefined);
   }
 
   #dropCode(waiting: Waiting): void {
+    waiting.cancelCode();
     waiting.code?.leave();
     waiting.code = null;
     if (waiting.nameplate !== null) this.#signaling.release(waiting.nameplate);

@@ -6,6 +6,7 @@
  */
 import type { Platform } from '../core/protocol/generated/Platform';
 import type { MeetingFailure } from '../core/session/failure';
+import type { Policy } from '../core/storage/known';
 
 /** What the screens are given: `model` is deeply reactive and is changed by the application only. */
 export interface App {
@@ -76,6 +77,8 @@ export interface InviteView {
   /** `4821-piano-tiger`, or `null` while the server has not answered. */
   code: string | null;
   expiresAtMs: number;
+  /** Why it ended, when `failed`. */
+  failure: MeetingFailure | null;
 }
 
 /** How the other device was proven (SAFETY §4). */
@@ -94,13 +97,13 @@ export interface DeviceView {
   /** Hostile. */
   name: string;
   platform: Platform;
-  /** How it came onto the list: a server's listing, or this page's own link or code. */
-  source: 'this_agent' | 'mdns' | 'visible' | 'linked' | 'link' | 'code';
+  /** How it came onto the list: a server's listing, this page's own link or code, or an earlier visit. */
+  source: 'this_agent' | 'mdns' | 'visible' | 'linked' | 'link' | 'code' | 'remembered';
   /**
    * `listed` may be met; `meeting` is in the handshake; `connecting` is met, its link opens; `connected`;
-   * `away` lost its link and is tried again; `gone` said good-bye or stayed away.
+   * `away` lost its link and is tried again; `gone` said good-bye or stayed away; `offline` is remembered and not here now.
    */
-  presence: 'listed' | 'meeting' | 'connecting' | 'connected' | 'away' | 'gone';
+  presence: 'listed' | 'meeting' | 'connecting' | 'connected' | 'away' | 'gone' | 'offline';
   trust: Trust | null;
   route: RouteView | null;
   /** The step of the handshake that needs a person, or why it ended. */
@@ -109,7 +112,29 @@ export interface DeviceView {
   awaySinceMs: number | null;
   /** Files or text wait here for the meeting to end. */
   queued: number;
+  remember: RememberView;
+  /** What happens to its offers; `null` unless it is remembered. */
+  policy: Policy | null;
+  /** When it was last connected (milliseconds since 1970); `null` unless it is remembered. */
+  lastSeenMs: number | null;
+  /** Remembered, and another tab of this browser answers for it. */
+  inOtherTab: boolean;
 }
+
+export type { Policy };
+
+/** Whether the two devices remember each other, which both people have to want. */
+export type RememberView =
+  /** This page cannot keep secrets: it came by plain http, or the browser has no storage. */
+  | 'not_here'
+  /** The other device cannot, or is not connected. */
+  | 'not_there'
+  | 'no'
+  /** Wanted here; the other person has not said so. */
+  | 'wanted'
+  /** Wanted there. */
+  | 'asked'
+  | 'yes';
 
 export interface Picture {
   /** The emoji to draw. */
@@ -146,6 +171,8 @@ export interface OfferView {
   fileCount: number;
   totalBytes: number;
   space: SpaceView;
+  /** The policy of a remembered device accepts it as soon as the space is known to do: nobody needs to be asked. */
+  byPolicy: boolean;
   /** Declined by itself then (milliseconds since 1970). */
   expiresAtMs: number;
 }
@@ -255,6 +282,10 @@ export type Notice =
   | { kind: 'transfer_done'; transferId: string; title: string; fileCount: number; direction: 'send' | 'receive' }
   | { kind: 'transfer_cancelled'; transferId: string; title: string; by: 'us' | 'them' }
   | { kind: 'transfer_failed'; transferId: string; title: string; failure: TransferFailure }
+  /** Somebody typed a wrong code: it is used up, and a new one is shown. */
+  | { kind: 'code_burnt' }
+  /** Both wanted it. */
+  | { kind: 'device_remembered'; name: string }
   | { kind: 'meeting_failed'; name: string | null; failure: MeetingFailure }
   /** Not the file that was being sent. */
   | { kind: 'other_file'; title: string; why: 'missing' | 'size' | 'time' | 'content' }
@@ -281,6 +312,8 @@ export interface Actions {
   /** Makes this page's own link and code, or a new one. */
   makeInvite(): void;
   dropInvite(): void;
+  /** The link and code on show are good for another ten minutes. */
+  extendInvite(): void;
 
   /** Starts the meeting with a listed device, or tries a lost one again. */
   connect(deviceId: string): void;
@@ -289,6 +322,14 @@ export interface Actions {
   confirmPictures(deviceId: string, same: boolean): void;
   /** Ends the meeting or the connection. */
   disconnect(deviceId: string): void;
+
+  /** This person wants the device remembered, or takes that back. */
+  remember(deviceId: string, wanted: boolean): void;
+  setPolicy(deviceId: string, policy: Policy): void;
+  /** Drops the key and the secret on both sides. */
+  forget(deviceId: string): void;
+  /** Of a device with a known name and another key: forgets the known one, so that this one can be met anew. */
+  forgetKnownName(deviceId: string): void;
 
   /** Sends now, or after the meeting if the device is only listed. */
   sendFiles(deviceId: string, items: SendItem[]): void;

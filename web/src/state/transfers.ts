@@ -179,6 +179,7 @@ export class Transfers {
     trust: Trust,
     entries: readonly OfferedEntry[],
     totalBytes: number,
+    byPolicy: boolean,
   ): void {
     if (this.#model.offers.length >= WAITING_OFFERS) {
       exchange.decline(id, 'busy');
@@ -195,6 +196,7 @@ export class Transfers {
       fileCount: entries.filter(({ kind }) => kind === 'file').length,
       totalBytes,
       space: { state: 'checking' },
+      byPolicy,
       expiresAtMs: 0,
     };
     this.#model.offers.push(offer);
@@ -551,7 +553,12 @@ export class Transfers {
 
   #setSpace(id: string, space: SpaceView): void {
     const offer = this.#model.offers.find((one) => one.id === id);
-    if (offer !== undefined) offer.space = space;
+    if (offer === undefined) return;
+    offer.space = space;
+    if (!offer.byPolicy) return;
+    if (space.state === 'fits') this.acceptOffer(id);
+    // It does not fit: a person has to know.
+    else offer.byPolicy = false;
   }
 
   #removeOffer(id: string): void {

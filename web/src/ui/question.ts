@@ -26,6 +26,6 @@ export function nextQuestion({ devices, offers }: Model, alarmsRead: readonly st
     const { meeting } = device;
     if (meeting !== null && meeting.step !== 'failed' && meeting.step !== 'waiting') return { kind: 'meeting', device, meeting };
   }
-  const [offer, ...rest] = offers;
+  const [offer, ...rest] = offers.filter(({ byPolicy }) => !byPolicy);
   return offer === undefined ? null : { kind: 'offer', offer, waiting: rest.length };
 }

@@ -67,6 +67,7 @@ function side(session: Session): Side {
       onLinkState: () => undefined,
       onNearby: (devices) => seen.lists.push(devices),
       onHere: (device) => seen.happened.push(`here ${device}`),
+      onRemember: () => undefined,
       onBye: note('bye'),
       onBroken: note('broken'),
     },

@@ -39,6 +39,8 @@ export interface ConnectionEvents {
   onNearby(devices: readonly ListedDevice[]): void;
   /** The other device's id at the server. */
   onHere(device: string): void;
+  /** Whether the person there wants this device remembered. */
+  onRemember(wanted: boolean): void;
   /** The other device left on purpose. Nothing comes after. */
   onBye(): void;
   /** The link ends at somebody else, or the mailbox is tampered with. Nothing comes after. */
@@ -112,6 +114,11 @@ export class Connection {
     this.#tell({ type: 'here', device });
   }
 
+  /** Whether the person here wants the other device remembered (LK-9). A page has no server of its own to wait at. */
+  tellRemember(wanted: boolean): void {
+    if (!this.#over) this.#tell({ type: 'remember', wanted, doors: [] });
+  }
+
   /** Nothing was heard for a while: look for a path again, and go on until something is heard. */
   handleSilent(): void {
     if (this.#over || this.#silentSince !== null) return;
@@ -166,7 +173,9 @@ export class Connection {
         this.#events.onNearby(message.devices);
         break;
       case 'remember':
-        break; // This page remembers nobody.
+        // The doors of agents are plain http: no other page may connect there.
+        this.#events.onRemember(message.wanted);
+        break;
       case 'bye':
         this.close();
         this.#events.onBye();

@@ -4,12 +4,22 @@ import type { AbortReason, PairingError } from '../pairing';
 export type MeetingFailure =
   /** A code was mistyped, or somebody else tried it: it is burnt. */
   | 'wrong_code'
-  /** A link or code was used, is too old or was never there. */
+  /** A link was used, is too old or was never there; nobody can tell which. */
   | 'code_gone'
+  /** A code that somebody used or burnt a little while ago. */
+  | 'code_used'
+  /** A code whose ten minutes are over. */
+  | 'code_expired'
+  /** The number of a code is none that the server gave out lately: most likely mistyped, and nothing is used up. */
+  | 'code_unknown'
   /** A third device joined: both stopped. */
   | 'crowded'
-  /** The key is not the one that the link or the memory names. */
+  /** The key is not the one that the link names. */
   | 'wrong_key'
+  /** The name is that of a remembered device, and the key is another. */
+  | 'key_changed'
+  /** Another tab of this very browser: it has the same key. */
+  | 'same_device'
   /** The pictures were not the same. */
   | 'pictures_differ'
   | 'declined'
@@ -34,8 +44,11 @@ export function meetingFailure(error: PairingError): MeetingFailure {
     case 'too_many_wrong_tries':
       return 'code_gone';
     case 'wrong_shower':
-    case 'key_changed':
       return 'wrong_key';
+    case 'key_changed':
+      return 'key_changed';
+    case 'equal_statics':
+      return 'same_device';
     case 'wrong_pictures':
     case 'pictures_differ':
       return 'pictures_differ';
@@ -56,7 +69,6 @@ export function meetingFailure(error: PairingError): MeetingFailure {
     case 'replayed':
     case 'out_of_step':
     case 'equal_ephemerals':
-    case 'equal_statics':
     case 'weak_key':
     case 'tampered':
     case 'commitment_broken':

@@ -190,6 +190,8 @@ export class Meeting {
         this.#events.onMet(output.session);
         break;
       case 'refused':
+        // Whoever knows the secret of a remembered device and has another key is nobody to wait for.
+        if (output.error.kind === 'key_changed') this.#end('key_changed');
         break;
       case 'failed':
         this.#end(meetingFailure(output.error));

@@ -3,8 +3,9 @@ import type { Clock } from '../clock';
 import type { Pairing, Session } from '../pairing';
 import type { Link, LinkState, Route } from '../peer/link';
 import type { ListedDevice } from '../protocol/generated/ListedDevice';
+import { encodePeerMessage } from '../protocol/peer';
 import type { SignalingClient } from '../signaling/client';
-import type { Mailbox, MailboxLoss } from '../signaling/mailbox';
+import type { Mailbox, MailboxEvents, MailboxLoss } from '../signaling/mailbox';
 import { Connection, type OpenLink } from './connection';
 import type { MeetingFailure } from './failure';
 import { Meeting, type MeetingStep } from './meeting';
@@ -22,15 +23,18 @@ export interface Traffic {
 
 export interface PeerEvents {
   onStep(step: MeetingStep): void;
-  /** The two have met; what its links carry is returned. */
-  onMet(session: Session): Traffic;
+  /** The two have met; what its links carry is returned, or `null` when they must not be connected. */
+  onMet(session: Session): Traffic | null;
   /** They have not, and will not. Nothing comes after. */
   onFailed(failure: MeetingFailure): void;
+  /** Met, but it left the mailbox: whatever is open may be dead, and it is to be waited for elsewhere. */
+  onLeft(): void;
   onUp(): void;
   onDown(): void;
   onLinkState(state: LinkState): void;
   onNearby(devices: readonly ListedDevice[]): void;
   onHere(device: string): void;
+  onRemember(wanted: boolean): void;
   /** It left on purpose. Nothing comes after. */
   onBye(): void;
   /** A link ended at somebody else. Nothing comes after. */
@@ -41,12 +45,18 @@ export interface PeerOptions {
   signaling: SignalingClient;
   clock: Clock;
   openLink: OpenLink;
-  pairing: Pairing;
-  mailbox: string;
-  /** A link or code that is shown and waits. */
-  patient: boolean;
+  beginning: Beginning;
   events: PeerEvents;
 }
+
+/** Takes over a mailbox that is joined already. */
+export type Adopt = (events: MailboxEvents) => Mailbox;
+
+export type Beginning =
+  /** `patient`: a link or code that is shown and waits. */
+  | { kind: 'meeting'; pairing: Pairing; mailbox: string; patient: boolean }
+  /** The two have met again by what they share. */
+  | { kind: 'met'; session: Session; adopt: Adopt };
 
 type Phase =
   | { phase: 'meeting'; meeting: Meeting }
@@ -59,49 +69,23 @@ export class Peer {
   readonly #events: PeerEvents;
   readonly #mailbox: Mailbox;
   #phase: Phase;
-  /** The mailbox is gone; open links go on without it. */
+  /** Nobody is to be found in the mailbox; open links go on without it. */
   #mailboxLost = false;
 
-  constructor({ signaling, clock, openLink, pairing, mailbox, patient, events }: PeerOptions) {
+  constructor({ signaling, clock, openLink, beginning, events }: PeerOptions) {
     this.#clock = clock;
     this.#openLink = openLink;
     this.#events = events;
-    const meeting = new Meeting({
-      pairing,
-      clock,
-      patient,
-      events: {
-        send: (body) => {
-          this.#mailbox.send(body);
-        },
-        onStep: (step) => {
-          events.onStep(step);
-        },
-        onMet: (session) => {
-          this.#met(session);
-        },
-        onFailed: (failure) => {
-          this.#end();
-          events.onFailed(failure);
-        },
-      },
-    });
-    this.#phase = { phase: 'meeting', meeting };
-    this.#mailbox = signaling.join(mailbox, {
-      onJoined: (_, others) => {
-        if (this.#phase.phase === 'meeting') this.#phase.meeting.handleJoined(others);
-      },
-      onPresence: (_, state) => {
-        if (this.#phase.phase === 'meeting') this.#phase.meeting.handlePresence(state);
-      },
-      onBody: (_, body) => {
-        if (this.#phase.phase === 'meeting') this.#phase.meeting.handleBody(body);
-        else if (this.#phase.phase === 'met') this.#phase.connection.handleBody(body);
-      },
-      onLost: (loss) => {
-        this.#handleMailboxLost(loss);
-      },
-    });
+    this.#phase = { phase: 'over' };
+    const mailboxEvents = this.#mailboxEvents();
+    if (beginning.kind === 'met') {
+      this.#mailbox = beginning.adopt(mailboxEvents);
+      this.#met(beginning.session);
+      return;
+    }
+    const { pairing, patient } = beginning;
+    this.#phase = { phase: 'meeting', meeting: this.#meeting(pairing, patient) };
+    this.#mailbox = signaling.join(beginning.mailbox, mailboxEvents);
   }
 
   /** What the two share, once they have met. */
@@ -131,6 +115,10 @@ export class Peer {
     if (this.#phase.phase === 'met') this.#phase.connection.tellHere(device);
   }
 
+  tellRemember(wanted: boolean): void {
+    if (this.#phase.phase === 'met') this.#phase.connection.tellRemember(wanted);
+  }
+
   route(): Promise<Route | null> {
     return this.#phase.phase === 'met' ? this.#phase.connection.route() : Promise.resolve(null);
   }
@@ -155,6 +143,12 @@ export class Peer {
     this.#end();
   }
 
+  /** The page goes away and may come back: the place is given up, and no good-bye is said. No event follows. */
+  depart(): void {
+    if (this.#phase.phase === 'meeting') this.#phase.meeting.abandon();
+    this.#end();
+  }
+
   /** The other side broke the protocol of transfers. No event follows. */
   abandon(): void {
     this.#end();
@@ -170,8 +164,56 @@ export class Peer {
     phase.traffic.handleDown();
   }
 
+  #meeting(pairing: Pairing, patient: boolean): Meeting {
+    return new Meeting({
+      pairing,
+      clock: this.#clock,
+      patient,
+      events: {
+        send: (body) => {
+          this.#mailbox.send(body);
+        },
+        onStep: (step) => {
+          this.#events.onStep(step);
+        },
+        onMet: (session) => {
+          this.#met(session);
+        },
+        onFailed: (failure) => {
+          this.#end();
+          this.#events.onFailed(failure);
+        },
+      },
+    });
+  }
+
+  #mailboxEvents(): MailboxEvents {
+    return {
+      onJoined: (_, others) => {
+        if (this.#phase.phase === 'meeting') this.#phase.meeting.handleJoined(others);
+      },
+      onPresence: (_, state) => {
+        if (this.#phase.phase === 'meeting') this.#phase.meeting.handlePresence(state);
+        else if (this.#phase.phase === 'met' && state === 'left') this.#left();
+      },
+      onBody: (_, body) => {
+        if (this.#phase.phase === 'meeting') this.#phase.meeting.handleBody(body);
+        else if (this.#phase.phase === 'met') this.#phase.connection.handleBody(body);
+      },
+      onLost: (loss) => {
+        this.#handleMailboxLost(loss);
+      },
+    };
+  }
+
   #met(session: Session): void {
     const traffic = this.#events.onMet(session);
+    if (traffic === null) {
+      // The other side has met us by now; it is told before it waits for a link.
+      this.#mailbox.send(session.seal(encodePeerMessage({ type: 'bye' })));
+      this.#end();
+      return;
+    }
     const connection = new Connection({
       session,
       clock: this.#clock,
@@ -207,6 +249,9 @@ export class Peer {
         onHere: (device) => {
           this.#events.onHere(device);
         },
+        onRemember: (wanted) => {
+          this.#events.onRemember(wanted);
+        },
         onBye: () => {
           this.#end();
           this.#events.onBye();
@@ -221,9 +266,16 @@ export class Peer {
     connection.start();
   }
 
+  #left(): void {
+    this.#mailboxLost = true;
+    this.#events.onLeft();
+  }
+
   #handleMailboxLost(loss: MailboxLoss): void {
     this.#mailboxLost = true;
     if (this.#phase.phase === 'meeting') this.#phase.meeting.handleLost(loss);
+    // A third side came: the other one, without the slot that it had. A server that forgot us says nothing of a link.
+    else if (this.#phase.phase === 'met' && (loss === 'crowded' || !this.#phase.connection.up)) this.#left();
   }
 
   #end(): void {

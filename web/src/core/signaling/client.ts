@@ -261,8 +261,8 @@ export class SignalingClient {
     this.#pace = new Pace(BURST, PER_SECOND, this.#clock.now());
     this.#setState({ state: 'online' });
     this.#device = welcome.device;
-    this.#events.onWelcome(welcome.device, welcome.time_ms);
     for (const mailbox of [...this.#mailboxes.values()]) mailbox.handleOnline();
+    this.#events.onWelcome(welcome.device, welcome.time_ms);
     this.#announceAgain();
     this.#askNext();
   }

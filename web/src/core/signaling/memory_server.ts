@@ -77,6 +77,13 @@ export class MemoryServer {
     for (const socket of [...this.#sockets.values()]) socket.drop();
   }
 
+  /** Every socket is lost, and nothing is kept. */
+  restart(): void {
+    this.dropAll();
+    this.#mailboxes.clear();
+    this.#nameplates.clear();
+  }
+
   #begin(events: SocketEvents, socket: ServerSocket, open: boolean, later: (task: () => void) => void): void {
     if (open) {
       this.#sockets.set(socket.device, socket);

@@ -8,7 +8,7 @@ import OfferSheet from './OfferSheet.svelte';
 
 function sheet(over: Partial<OfferView> = {}) {
   const calls = { onaccept: vi.fn(), ondecline: vi.fn(), onextend: vi.fn() };
-  render(OfferSheet, { offer: demoOffer(over), waiting: 0, storage: 'memory', ...calls });
+  render(OfferSheet, { offer: demoOffer(over), waiting: 0, storage: 'memory', remember: 'no', lanPage: false, ...calls });
   return calls;
 }
 

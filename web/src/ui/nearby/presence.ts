@@ -1,6 +1,7 @@
-import { t } from '../../i18n/messages.svelte';
+import { locale, t } from '../../i18n/messages.svelte';
 import type { DeviceView } from '../../state/model';
 import { formatCountdown } from '../format/duration';
+import { formatAgo } from '../format/moment';
 import { sourceSentence } from '../words/device';
 import { WAIT_SECONDS } from '../words/transfer';
 
@@ -21,6 +22,10 @@ export function presenceSentence(device: DeviceView, nowMs: number): string {
     }
     case 'gone':
       return t('presence.gone');
+    case 'offline':
+      return device.inOtherTab
+        ? t('presence.other_tab')
+        : t('presence.offline', { when: formatAgo(device.lastSeenMs ?? nowMs, nowMs, locale()) });
   }
 }
 

@@ -25,14 +25,20 @@ export const sourceSentence: Record<DeviceView['source'], MessageKey> = {
   linked: 'source.linked',
   link: 'source.link',
   code: 'source.code',
+  remembered: 'source.remembered',
 };
 
 /** What happened and what to do next. */
 export const failureSentence: Record<MeetingFailure, MessageKey> = {
   wrong_code: 'failure.wrong_code',
   code_gone: 'failure.code_gone',
+  code_used: 'failure.code_used',
+  code_expired: 'failure.code_expired',
+  code_unknown: 'failure.code_unknown',
   crowded: 'failure.crowded',
   wrong_key: 'failure.wrong_key',
+  key_changed: 'failure.key_changed',
+  same_device: 'failure.same_device',
   pictures_differ: 'failure.pictures_differ',
   declined: 'failure.declined',
   no_answer: 'failure.no_answer',
@@ -47,5 +53,27 @@ export const failureSentence: Record<MeetingFailure, MessageKey> = {
 
 /** Somebody may be in between: these get a page to stop at. */
 export function isAlarm(failure: MeetingFailure): boolean {
-  return failure === 'wrong_key' || failure === 'pictures_differ' || failure === 'crowded' || failure === 'bind_failed';
+  switch (failure) {
+    case 'wrong_key':
+    case 'key_changed':
+    case 'pictures_differ':
+    case 'crowded':
+    case 'bind_failed':
+      return true;
+    case 'wrong_code':
+    case 'code_gone':
+    case 'code_used':
+    case 'code_expired':
+    case 'code_unknown':
+    case 'same_device':
+    case 'declined':
+    case 'no_answer':
+    case 'not_there':
+    case 'not_a_link':
+    case 'other_server':
+    case 'version':
+    case 'server_full':
+    case 'protocol':
+      return false;
+  }
 }

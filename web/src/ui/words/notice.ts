@@ -37,6 +37,10 @@ export function noticeSentence(notice: Notice): string {
       return t(otherFile[notice.why], { title: safe(notice.title) });
     case 'text_too_long':
       return t('notice.text_too_long', { limit: formatBytes(notice.limitBytes, locale()) });
+    case 'device_remembered':
+      return t('notice.device_remembered', { name: safe(notice.name) });
+    case 'code_burnt':
+      return t('notice.code_burnt');
     case 'nothing_to_send':
       return t('notice.nothing_to_send');
     case 'busy':
@@ -48,8 +52,10 @@ export function noticeSentence(notice: Notice): string {
 export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
   switch (notice.kind) {
     case 'transfer_done':
+    case 'device_remembered':
       return 'good';
     case 'device_away':
+    case 'code_burnt':
       return 'warn';
     case 'transfer_failed':
     case 'meeting_failed':
