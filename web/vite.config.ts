@@ -2,6 +2,7 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
 import { firstLoadGate } from './first_load.ts';
+import { serviceWorker } from './service_worker_build.ts';
 
 /**
  * The page is served by the relay and by every agent under `Content-Security-Policy: script-src 'self'`: nothing here
@@ -9,7 +10,7 @@ import { firstLoadGate } from './first_load.ts';
  */
 export default defineConfig({
   base: '/',
-  plugins: [svelte(), svelteTesting(), firstLoadGate()],
+  plugins: [svelte(), svelteTesting(), firstLoadGate(), serviceWorker()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

@@ -15,15 +15,13 @@ import { openTransferDatabase } from './core/storage/transfer_database';
 import { signalingUrl, webSocketOpener } from './core/signaling/socket';
 import { BrowserExchange } from './core/session/browser_exchange';
 import { loadPieceHasher } from './core/transfer/hash';
+import { openExport } from './export';
 import type { Environment } from './state/environment';
 import { suggestName } from './state/names';
 import { guessPlatform } from './state/platform';
 import { browserTabs } from './state/tabs';
 import { ownScript } from './trusted_types';
 import storageWorkerUrl from './workers/opfs?worker&url';
-
-/** How long a saved file's address stays good: browsers read it after the click, some of them much later. */
-const SAVED_URL_MS = 10 * 60_000;
 
 const random = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(length));
 
@@ -58,7 +56,7 @@ export async function browserEnvironment(): Promise<Environment> {
     ledger,
     hashPiece,
     receiveLimitBytes: onDisk === null ? memoryLimit : null,
-    save,
+    save: openExport(),
   };
 }
 
@@ -73,16 +71,4 @@ async function openLedger(onDisk: Sink | null): Promise<Ledger> {
 
 function storageWorker(): Worker {
   return new Worker(ownScript(storageWorkerUrl), { type: 'module' });
-}
-
-/** Clicks a link to the content, which is the one way that works without the picker of one browser. */
-function save(name: string, content: Blob): void {
-  const url = URL.createObjectURL(content);
-  const anchor = document.createElement('a');
-  anchor.href = url;
-  anchor.download = name;
-  anchor.click();
-  setTimeout(() => {
-    URL.revokeObjectURL(url);
-  }, SAVED_URL_MS);
 }

@@ -9,8 +9,15 @@ use crate::needs;
 use crate::step::{Step, say};
 
 /// What the page is made from.
-const SOURCES: &[&str] =
-    &["web/src", "web/public", "web/index.html", "web/package-lock.json", "web/vite.config.ts", "web/svelte.config.js"];
+const SOURCES: &[&str] = &[
+    "web/src",
+    "web/public",
+    "web/index.html",
+    "web/package-lock.json",
+    "web/vite.config.ts",
+    "web/service_worker_build.ts",
+    "web/svelte.config.js",
+];
 
 /// Installs what the page needs and builds it, unless nothing changed since.
 ///

@@ -50,7 +50,7 @@ fn content_security_policy(authority: Option<&Authority>) -> String {
     format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; \
          media-src 'self' blob:; font-src 'self'; connect-src 'self' blob:{sockets}; worker-src 'self'; \
-         manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-src 'none'; frame-ancestors 'none'; \
+         manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-src 'self'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types {TRUSTED_TYPES}"
     )
 }

@@ -10,6 +10,20 @@ export async function openLink(page: Page, link: string): Promise<void> {
   await page.getByRole("button", { name: "Connect", exact: true }).click();
 }
 
+/** The agent's link on an origin that browsers hold to be secure: the browser runs on the agent's own host. */
+export function secure(link: string): string {
+  const url = new URL(link);
+  url.hostname = "localhost";
+  return url.href;
+}
+
+/** Meets the agent on a secure page, and returns the page's own name. */
+export async function connectSecurely(page: Page, agent: { readonly name: string; readonly newestLink: string }): Promise<string> {
+  await openLink(page, secure(agent.newestLink));
+  await connected(page, agent.name);
+  return (await page.getByTestId("own-badge").locator("bdi").first().innerText()).trim();
+}
+
 export function device(page: Page, name: string): Locator {
   return page.getByTestId("device").filter({ hasText: name });
 }

@@ -10,6 +10,7 @@ import { KEPT_MS, Ledger, type KeptTransfer, type TransferDatabase } from '../co
 import { MemorySink } from '../core/storage/memory';
 import { reconcile } from '../core/storage/reconcile';
 import type { TabLocks } from '../core/storage/tab_lock';
+import { zipOf } from '../core/storage/zip';
 import { loadPieceHasher } from '../core/transfer';
 import { startApp, type RunningApp } from './app';
 import type { Environment } from './environment';
@@ -69,7 +70,10 @@ function page(name: string, options: PageOptions = {}): Page {
     ledger,
     hashPiece,
     receiveLimitBytes: 64 * 1024 * 1024,
-    save: (file, content) => saved.set(file, content),
+    save: async (name, entries) => {
+      const [only] = entries;
+      saved.set(name, entries.length === 1 && only?.content != null ? only.content : await zipOf(entries));
+    },
   };
   const app = startApp(environment, model);
   if (options.invitation !== undefined) app.handleInvitation(options.invitation);

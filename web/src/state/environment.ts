@@ -10,6 +10,7 @@ import type { Keep } from '../core/storage/keep';
 import type { KnownDevices } from '../core/storage/known';
 import type { Ledger } from '../core/storage/ledger';
 import type { Sink } from '../core/storage/sink';
+import type { ZipEntry } from '../core/storage/zip';
 import type { PieceHasher } from '../core/transfer';
 import type { Tabs } from './tabs';
 
@@ -38,6 +39,6 @@ export interface Environment {
   hashPiece: PieceHasher;
   /** Largest batch this page takes, when the free space alone does not say. */
   receiveLimitBytes: number | null;
-  /** Hands a file to the browser's downloads. */
-  save: (name: string, content: Blob) => void;
+  /** Hands files to the browser's downloads: one as it is, several as one zip. */
+  save: (name: string, entries: readonly ZipEntry[]) => Promise<void>;
 }

@@ -455,33 +455,24 @@ export class Transfers {
   async saveFile(id: string, file: number): Promise<void> {
     const entry = this.#transfers.get(id)?.entries[file];
     if (entry?.kind !== 'file') return;
-    this.#environment.save(baseName(entry.path), await this.#environment.sink.read(id, file));
+    const { path } = entry;
+    await this.#environment.save(baseName(path), [{ path, content: await this.#environment.sink.read(id, file) }]);
   }
 
   /** A single file as it is, several as one zip. */
   async saveAll(id: string): Promise<void> {
-    const row = this.#row(id);
+    const { sink, ledger, wallClock, save } = this.#environment;
     const transfer = this.#transfers.get(id);
-    if (row === undefined || transfer === undefined || !row.canSave) return;
-    const files = transfer.entries.flatMap((entry, file) => (entry.kind === 'file' ? [{ path: entry.path, file }] : []));
-    const [only] = files;
-    if (only !== undefined && transfer.entries.length === 1) {
-      await this.saveFile(id, only.file);
-      return;
+    if (this.#row(id)?.canSave !== true || transfer === undefined) return;
+    const parts: { path: string; content: Blob | null }[] = [];
+    for (const [file, { kind, path }] of transfer.entries.entries()) {
+      const content = kind === 'file' ? await sink.read(id, file).catch(() => null) : null;
+      if (kind === 'folder' || content !== null) parts.push({ path, content });
     }
-    const { downloadZip } = await import('client-zip');
-    const { sink } = this.#environment;
-    const parts = async function* () {
-      for (const [file, entry] of transfer.entries.entries()) {
-        if (entry.kind === 'folder') {
-          yield { name: `${entry.path}/` };
-          continue;
-        }
-        const content = await sink.read(id, file).catch(() => null);
-        if (content !== null) yield { name: entry.path, input: content.stream(), size: content.size };
-      }
-    };
-    this.#environment.save(zipName(transfer.entries), await downloadZip(parts()).blob());
+    const [only] = transfer.entries;
+    const alone = transfer.entries.length === 1 && only !== undefined;
+    await save(alone ? baseName(only.path) : zipName(transfer.entries), parts);
+    ledger.change(id, wallClock(), { savedAtMs: wallClock() });
   }
 
   /** Brings the figures of everything that moves up to date. */

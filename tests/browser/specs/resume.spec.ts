@@ -1,0 +1,100 @@
+// A page that is reloaded in the middle goes on where it was. Secure pages only: the browser runs on the agent's own host.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { expect, test, type Locator, type Page } from "@playwright/test";
+
+import { Agent } from "../src/agent.ts";
+import { hashOf, writeRandomFile } from "../src/files.ts";
+import { Lab } from "../src/lab.ts";
+import { DESKTOP, Phone } from "../src/phone.ts";
+import * as screens from "../src/screens.ts";
+
+const MB = 1_000_000;
+const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
+
+let dir: string;
+let lab: Lab;
+let agent: Agent;
+let phone: Phone;
+
+test.beforeEach(async () => {
+  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
+  dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
+  lab = await Lab.lan("pc");
+  agent = await Agent.up(lab.host("pc"));
+  phone = await Phone.on(lab.host("pc"), { viewport: DESKTOP });
+});
+
+test.afterEach(async () => {
+  await phone.close();
+  await agent.stop();
+  await lab.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** What the browser's downloads get of a received transfer. */
+async function savedHash(row: Locator): Promise<string> {
+  const [download] = await Promise.all([row.page().waitForEvent("download"), row.getByTestId("save").click()]);
+  return await hashOf(await download.path());
+}
+
+/** The two meet again, by themselves or by a new link. */
+async function meetAgain(page: Page): Promise<void> {
+  const alone = await screens
+    .device(page, agent.name)
+    .and(page.locator("[data-presence=connected]"))
+    .waitFor({ timeout: 4_000 })
+    .then(
+      () => true,
+      () => false,
+    );
+  if (!alone) await screens.connectSecurely(page, agent);
+}
+
+/** Reloads the page as soon as so much of the transfer is done. */
+async function reloadAt(row: Locator, percent: number): Promise<void> {
+  await expect.poll(async () => Number((await row.getByTestId("percent").innerText()).match(/\d+/)?.[0]), { intervals: [50], timeout: 60_000 }).toBeGreaterThanOrEqual(percent);
+  await row.page().reload();
+}
+
+test("a page that is reloaded while it receives goes on by itself from what it has", async () => {
+  writeRandomFile(join(dir, "film.mov"), 200 * MB, seed);
+  const name = await screens.connectSecurely(phone.page, agent);
+  const send = agent.command("send", join(dir, "film.mov"), "--to", name);
+  await screens.accept(phone.page);
+  await screens.goTo(phone.page, "Transfers");
+  phone.page.on("dialog", (dialog) => void dialog.accept());
+  await reloadAt(screens.newestTransfer(phone.page, "receive"), 40);
+
+  const row = screens.newestTransfer(phone.page, "receive");
+  await expect(phone.page.getByTestId("transfer")).toContainText("kept");
+  await meetAgain(phone.page);
+  await screens.goTo(phone.page, "Transfers");
+  await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  expect(await send.ended(), send.printed).toBe(0);
+  expect(await savedHash(row)).toBe(await hashOf(join(dir, "film.mov")));
+});
+
+test("a page that is reloaded while it sends asks for the same file, tells another one from it, and goes on", async () => {
+  writeRandomFile(join(dir, "film.mov"), 200 * MB, seed);
+  await screens.connectSecurely(phone.page, agent);
+  phone.page.on("dialog", (dialog) => void dialog.accept());
+  await screens.sendFiles(phone.page, agent.name, join(dir, "film.mov"));
+  await screens.goTo(phone.page, "Transfers");
+  await reloadAt(screens.newestTransfer(phone.page, "send"), 40);
+
+  const row = screens.newestTransfer(phone.page, "send");
+  await expect(row).toHaveAttribute("data-state", "kept");
+  mkdirSync(join(dir, "other"));
+  writeRandomFile(join(dir, "other/film.mov"), 300 * MB, seed + 1);
+  await row.getByTestId("pick-again-files").setInputFiles(join(dir, "other/film.mov"));
+  await expect(phone.page.getByText("has another size")).toBeVisible();
+  await meetAgain(phone.page);
+  await screens.goTo(phone.page, "Transfers");
+  await row.getByTestId("pick-again-files").setInputFiles(join(dir, "film.mov"));
+  await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  expect(await hashOf(join(agent.inbox, "film.mov"))).toBe(await hashOf(join(dir, "film.mov")));
+});
