@@ -26,7 +26,7 @@ cargo xtask check           formatting, lints, docs, licences, bindings, types, 
 cargo xtask bindings        write the TypeScript types of the wire messages again
 cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (ARGS go to Playwright)
 cargo xtask browser --large the ones that move gigabytes
-cargo xtask bench turn      what relaying costs, next to coturn
+cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
 cargo xtask dist            both programs in release form under target/dist
 ";
 
@@ -50,20 +50,13 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "check" => test::check(),
         "bindings" => bindings::write(),
         "browser" => test::browser(rest).map(|_| ()),
-        "bench" => bench(rest),
+        "bench" => bench::run(rest),
         "dist" => dist(),
         "" | "help" | "-h" | "--help" => {
             step::say(HELP.trim_end());
             Ok(())
         }
         other => bail!("no such command. There are:\n{HELP}\n(asked for {other:?})"),
-    }
-}
-
-fn bench(args: &[String]) -> Result<()> {
-    match args {
-        [what] if what == "turn" => bench::turn(),
-        _ => bail!("there is one benchmark: cargo xtask bench turn"),
     }
 }
 

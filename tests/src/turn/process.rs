@@ -4,20 +4,20 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// Ticks a second of the times in `/proc` (`getconf CLK_TCK`, the same on every Linux of today).
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Seconds of processor time of a process so far, all its threads, user and system.
+/// Seconds of processor time of a process so far, user and system, of all threads that still run.
 ///
 /// # Errors
 /// There is no such process.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may hold spaces and brackets, so what follows its last bracket counts.
-    let fields = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?.1;
-    let ticks = |index: usize| fields.split_whitespace().nth(index).and_then(|text| text.parse::<f64>().ok());
-    let (user, system) = ticks(11).zip(ticks(12)).context("an unknown form of /proc/PID/stat")?;
-    Ok((user + system) / TICKS_PER_SECOND)
+    // Nanoseconds, where `/proc/PID/stat` has hundredths of a second.
+    let mut nanoseconds = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while this looks.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let first = stat.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+        nanoseconds += first.context("an unknown form of schedstat")?;
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 /// KiB of memory of a process that are in RAM.
@@ -25,7 +25,19 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 /// # Errors
 /// There is no such process.
 pub fn resident_kib(pid: u32) -> Result<u64> {
+    status_kib(pid, "VmRSS:")
+}
+
+/// KiB of these that belong to no file: heap and stacks.
+///
+/// # Errors
+/// There is no such process.
+pub fn anonymous_kib(pid: u32) -> Result<u64> {
+    status_kib(pid, "RssAnon:")
+}
+
+fn status_kib(pid: u32, key: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    line.trim().trim_end_matches(" kB").trim().parse().context("an unknown form of VmRSS")
+    let value = status.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"))?;
+    value.trim().trim_end_matches(" kB").trim().parse().with_context(|| format!("an unknown form of {key}"))
 }
