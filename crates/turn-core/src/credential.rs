@@ -135,12 +135,22 @@ pub(crate) struct Verified {
     pub(crate) expires_unix: Option<u64>,
 }
 
+/// A static user, and what each request would otherwise have to compute again.
+#[derive(Debug)]
+struct KnownUser {
+    user: StaticUser,
+    print: CredentialPrint,
+    md5_key: IntegrityKey,
+    sha256_key: IntegrityKey,
+}
+
 /// All that clients are checked against.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     realm: Box<[u8]>,
-    secrets: Vec<SharedSecret>,
-    users: KeyedMap<Box<[u8]>, StaticUser>,
+    /// With what tells allocations made with them apart.
+    secrets: Vec<(SharedSecret, CredentialPrint)>,
+    users: KeyedMap<Box<[u8]>, KnownUser>,
     names_by_hash: KeyedMap<[u8; 32], Box<[u8]>>,
 }
 
@@ -160,7 +170,7 @@ impl Credentials {
 
     pub(crate) fn set_secrets(&mut self, mut secrets: Vec<SharedSecret>) {
         secrets.truncate(MAX_SHARED_SECRETS);
-        self.secrets = secrets;
+        self.secrets = secrets.into_iter().map(|secret| (secret.clone(), secret.print())).collect();
     }
 
     pub(crate) fn set_users(&mut self, users: Vec<StaticUser>) {
@@ -169,12 +179,15 @@ impl Credentials {
         for user in users {
             let name: Box<[u8]> = user.name.as_bytes().into();
             self.names_by_hash.insert(userhash(&name, &self.realm), name.clone());
-            self.users.insert(name, user);
+            let key = |algorithm| IntegrityKey::long_term(algorithm, &name, &self.realm, user.password.as_bytes());
+            let (md5_key, sha256_key) = (key(PasswordAlgorithm::Md5), key(PasswordAlgorithm::Sha256));
+            let print = user_print(&user);
+            self.users.insert(name, KnownUser { user, print, md5_key, sha256_key });
         }
     }
 
     pub(crate) fn user(&self, name: &[u8]) -> Option<&StaticUser> {
-        self.users.get(name)
+        self.users.get(name).map(|known| &known.user)
     }
 
     /// Whether clients should hide their names: only when every name can be found by its hash.
@@ -185,8 +198,8 @@ impl Credentials {
     /// Whether an allocation made with this print may stay.
     pub(crate) fn is_in_force(&self, principal: &Principal, print: CredentialPrint) -> bool {
         match principal {
-            Principal::User(name) => self.users.get(name).is_some_and(|user| user_print(user) == print),
-            Principal::Tag(_) => self.secrets.iter().any(|secret| secret.print() == print),
+            Principal::User(name) => self.users.get(name).is_some_and(|known| known.print == print),
+            Principal::Tag(_) => self.secrets.iter().any(|(_, known)| *known == print),
         }
     }
 
@@ -205,23 +218,25 @@ impl Credentials {
         if username.len() > MAX_USERNAME_BYTES {
             return None;
         }
-        let key = |password: &str| IntegrityKey::long_term(algorithm, username, &self.realm, password.as_bytes());
-        if let Some(user) = self.users.get(username) {
-            let key = key(&user.password);
-            let principal = Principal::User(user.name.as_bytes().into());
-            return message.verify_integrity(&key).then(|| Verified {
-                principal,
-                print: user_print(user),
-                key,
+        if let Some(known) = self.users.get(username) {
+            let key = match algorithm {
+                PasswordAlgorithm::Md5 => &known.md5_key,
+                PasswordAlgorithm::Sha256 => &known.sha256_key,
+            };
+            return message.verify_integrity(key).then(|| Verified {
+                principal: Principal::User(username.into()),
+                print: known.print,
+                key: key.clone(),
                 expires_unix: None,
             });
         }
         let (expires_unix, tag) = split_time_limited(username)?;
-        self.secrets.iter().find_map(|secret| {
-            let key = key(&secret.password_for(username));
+        self.secrets.iter().find_map(|(secret, print)| {
+            let password = secret.password_for(username);
+            let key = IntegrityKey::long_term(algorithm, username, &self.realm, password.as_bytes());
             message.verify_integrity(&key).then(|| Verified {
                 principal: Principal::Tag(tag.into()),
-                print: secret.print(),
+                print: *print,
                 key,
                 expires_unix: Some(expires_unix),
             })
