@@ -196,18 +196,6 @@ impl Allocation {
         (channel.expires_at > now).then_some(channel.number)
     }
 
-    /// The only peer, if there is one permission and a channel to one port there, and nothing else.
-    pub(crate) fn sole_peer(&self, now: Instant) -> Option<SocketAddr> {
-        let mut permissions = self.permissions.iter().filter(|permission| permission.expires_at > now);
-        let mut channels = self.channels.iter().filter(|channel| channel.expires_at > now);
-        match (permissions.next(), permissions.next(), channels.next(), channels.next()) {
-            (Some(permission), None, Some(channel), None) => {
-                (permission.peer == channel.peer.ip()).then_some(channel.peer)
-            }
-            _ => None,
-        }
-    }
-
     /// The addresses of all peers; some come twice.
     pub(crate) fn peers(&self) -> impl Iterator<Item = IpAddr> {
         let permitted = self.permissions.iter().map(|permission| permission.peer);

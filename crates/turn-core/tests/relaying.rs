@@ -401,17 +401,6 @@ fn icmp_error_reaches_the_client_that_caused_it() {
 }
 
 #[test]
-fn socket_may_be_connected_only_to_a_peer_without_rivals() {
-    let (mut lab, mut client, relayed) = allocated();
-    let relay = lab.relay_of(relayed);
-    assert_eq!(lab.server.sole_peer(lab.now, relay), None);
-    client.bind(&mut lab, 0x4000, addr(PEER));
-    assert_eq!(lab.server.sole_peer(lab.now, relay), Some(addr(PEER)));
-    client.permit(&mut lab, addr("1.1.1.1:1"));
-    assert_eq!(lab.server.sole_peer(lab.now, relay), None);
-}
-
-#[test]
 fn packets_at_a_closed_socket_go_nowhere() {
     let (mut lab, mut client, relayed) = allocated();
     client.permit(&mut lab, addr(PEER));

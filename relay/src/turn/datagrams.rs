@@ -268,6 +268,16 @@ pub(super) fn set_path_mtu_discovery(socket: BorrowedFd<'_>, mode: c_int) -> io:
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives memory that is no longer used back to the system, where the C library does not do so by itself.
+pub(super) fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes a number of bytes to keep, and touches nothing but the library's own books of free memory.
+        #[expect(unsafe_code, reason = "see the module's text")]
+        let _ = unsafe { libc::malloc_trim(0) };
+    }
+}
+
 fn empty_header() -> mmsghdr {
     // SAFETY: integers and raw pointers, for all of which zero is a value. Zeroed rather than written as a literal,
     // because some C libraries have private padding there.

@@ -1,6 +1,6 @@
 //! STUN and TURN: sockets around `lanyard-turn-core`.
 //!
-//! One thread owns the machine and all UDP sockets (`worker`): it waits with epoll, reads many datagrams in one call
+//! One thread owns the machine and all UDP sockets (`worker`, `net`): it waits with epoll, reads many datagrams in one call
 //! (`datagrams`), lets the machine decide about each, and sends what results in few calls (`outgoing`). Clients over TCP
 //! and TLS are served by async tasks, which hand whole messages to that thread through a bounded queue (`control`) and
 //! write what comes back (`stream_queue`). Signaling tells it which credentials belong together (`ice`).
@@ -10,8 +10,11 @@ mod control;
 mod datagrams;
 mod host;
 mod ice;
+mod icmp;
+mod net;
 mod outgoing;
 mod pace;
+mod poller;
 mod snapshot;
 mod sockets;
 pub(crate) mod stream;
@@ -57,7 +60,13 @@ pub(crate) struct Turn {
 impl Turn {
     /// Binds and serves.
     pub(crate) fn start(stun: &StunConfig, turn: &TurnConfig) -> io::Result<Self> {
-        let listeners = sockets::bind_listeners(stun.listen, stun.port_tries)?;
+        let (listeners, discovery) = match stun.alternate {
+            Some(alternate) => {
+                let (listeners, discovery) = sockets::bind_discovery(stun.listen, alternate, stun.port_tries)?;
+                (listeners, Some(discovery))
+            }
+            None => (sockets::bind_listeners(stun.listen, stun.port_tries)?, None),
+        };
         let port = listeners.first().map_or(0, |listener| listener.local.port());
         let address = SocketAddr::new(listeners.first().map_or(stun.listen.ip(), |one| one.local.ip()), port);
         let secret = SharedSecret::new(rand::random::<[u8; SECRET_BYTES]>());
@@ -73,7 +82,7 @@ impl Turn {
             peer_policy: turn.peer_policy.into(),
             limits: turn.limits(),
             dont_fragment: true,
-            discovery: None,
+            discovery,
         };
         config.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         if let Err(error) = raise_file_limit() {

@@ -22,7 +22,8 @@ struct Packet {
     /// Packets of one socket, and among them those for one destination, get next to each other when sorted by this.
     order: u64,
     socket: SocketNumber,
-    to: SocketAddr,
+    /// `None` on a connected socket.
+    to: Option<SocketAddr>,
     from: Option<IpAddr>,
     head: Range<usize>,
     body: Range<usize>,
@@ -74,16 +75,17 @@ impl Outgoing {
     pub(super) fn push(
         &mut self,
         socket: SocketNumber,
-        (to, from): (SocketAddr, Option<IpAddr>),
+        (to, from): (Option<SocketAddr>, Option<IpAddr>),
         head: &[u8],
         body: Range<usize>,
         padding: u8,
     ) {
-        let low = match to.ip() {
+        let low = |to: SocketAddr| match to.ip() {
             IpAddr::V4(ip) => ip.to_bits() as u16,
             IpAddr::V6(ip) => ip.to_bits() as u16,
         };
-        let order = u64::from(socket) << 32 | u64::from(to.port()) << 16 | u64::from(low);
+        let destination = to.map_or(0, |to| u64::from(to.port()) << 16 | u64::from(low(to)));
+        let order = u64::from(socket) << 32 | destination;
         let start = self.heads.len();
         self.heads.extend_from_slice(head);
         self.packets.push(Packet { order, socket, to, from, head: start..self.heads.len(), body, padding });
@@ -132,7 +134,7 @@ impl Outgoing {
 impl ToSend {
     fn of(packet: &Packet, slices: Range<usize>) -> Self {
         Self {
-            to: Some(packet.to),
+            to: packet.to,
             from: packet.from,
             slices,
             segment_bytes: None,
@@ -148,7 +150,7 @@ impl ToSend {
         let len = packet.len();
         let segment = self.segment_bytes.map_or(self.bytes, usize::from);
         let fits = !self.is_closed
-            && self.to == Some(packet.to)
+            && self.to == packet.to
             && self.from == packet.from
             && (1..=segment).contains(&len)
             && segment <= MAX_SEGMENT_BYTES
@@ -187,6 +189,7 @@ fn send_in_order(
                     gone += message.datagrams;
                 }
                 rest = left;
+                retried = false;
                 continue;
             }
             Err(error) => error,
@@ -200,8 +203,8 @@ fn send_in_order(
             counters.dropped += left as u64;
             return gone + left;
         }
-        if kind == io::ErrorKind::ConnectionRefused && !retried {
-            // An ICMP error of an earlier packet, reported now; this one was not tried.
+        if !retried {
+            // Perhaps the ICMP error of an earlier packet, reported now: then this one was not tried.
             retried = true;
             continue;
         }
@@ -244,7 +247,7 @@ mod tests {
         let lengths = [4, 4, 4, 2, 4, 8, 8, 1500, 1500, 0, 4];
         for (n, len) in lengths.into_iter().enumerate() {
             for to in [&a, &b] {
-                outgoing.push(0, (to.local_addr().unwrap(), None), &vec![n as u8; len], 0..0, 0);
+                outgoing.push(0, (to.local_addr().ok(), None), &vec![n as u8; len], 0..0, 0);
             }
         }
         outgoing.flush(&inbox, |_| Some(from.as_fd()));
@@ -262,10 +265,10 @@ mod tests {
         let [from, to] = ["127.0.0.1:0"; 2].map(|address| UdpSocket::bind(address).unwrap());
         let address = to.local_addr().unwrap();
         let mut outgoing = Outgoing::new();
-        outgoing.push(0, (address, None), b"first", 0..0, 0);
-        outgoing.push(0, (address, None), &vec![0; 65_530], 0..0, 0);
-        outgoing.push(0, (address, None), b"last", 0..0, 3);
-        outgoing.push(7, (address, None), b"from a socket that is gone", 0..0, 0);
+        outgoing.push(0, (Some(address), None), b"first", 0..0, 0);
+        outgoing.push(0, (Some(address), None), &vec![0; 65_530], 0..0, 0);
+        outgoing.push(0, (Some(address), None), b"last", 0..0, 3);
+        outgoing.push(7, (Some(address), None), b"from a socket that is gone", 0..0, 0);
         outgoing.flush(&Inbox::new(), |number| (number == 0).then(|| from.as_fd()));
         assert_eq!(received(&to, 2), [b"first".to_vec(), b"last\0\0\0".to_vec()]);
         let SendCounters { datagrams, failed, dropped, .. } = outgoing.counters;

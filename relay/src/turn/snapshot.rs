@@ -18,6 +18,10 @@ pub(crate) struct Snapshot {
     pub(crate) receive_calls: u64,
     /// Datagrams that the listeners dropped because they were not read in time.
     pub(crate) listener_overflow: u64,
+    /// Datagrams that relay sockets dropped because they were not read in time.
+    pub(crate) relay_overflow: u64,
+    /// ICMP errors that packets to peers caused.
+    pub(crate) icmp_errors: u64,
     /// Times the worker woke up.
     pub(crate) wakes: u64,
     /// Streams of clients over TCP and TLS.
@@ -87,11 +91,13 @@ impl Snapshot {
             ("no_permission_from_peer", server.dropped_from_peer),
             ("over_limit", server.dropped_over_limit),
             ("listener_full", self.listener_overflow),
+            ("relay_full", self.relay_overflow),
             ("socket_full", sent.dropped),
             ("stream_full", self.stream_overflow),
             ("refused_by_system", sent.failed),
         ];
         page.counter("turn_dropped_total", "Packets dropped.", &dropped.map(|(why, count)| (label("why", why), count)));
+        page.counter("turn_icmp_errors_total", "ICMP errors that peers' side sent.", &[plain(self.icmp_errors)]);
         page.counter("turn_wakes_total", "Times the worker woke up.", &[plain(self.wakes)]);
         page.counter("turn_receive_calls_total", "System calls that read.", &[plain(self.receive_calls)]);
         page.counter("turn_send_calls_total", "System calls that sent.", &[plain(sent.calls)]);

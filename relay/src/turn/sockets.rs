@@ -5,20 +5,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use lanyard_turn_core::{PortRequest, RelayId, RelaySocketUnavailable};
+use lanyard_turn_core::{Discovery, PortRequest, RelayId, RelaySocketUnavailable};
 use nix::sys::socket::{setsockopt, sockopt};
 use rand::RngExt as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
 use super::datagrams::set_path_mtu_discovery;
+use super::icmp;
+use super::outgoing::SocketNumber;
 
-/// Bytes of a listener's receive buffer that are asked for: some 50 ms of a fast link.
-const LISTENER_BUFFER_BYTES: usize = 4 << 20;
-/// The same of a relay socket, of which there may be thousands.
-const RELAY_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of a receive buffer that are asked for: some 50 ms of a fast link.
+const BUFFER_BYTES: usize = 4 << 20;
 /// Ports tried for a relay socket. With half the range taken, all are taken once in 10^19 allocations.
 const PORT_TRIES: usize = 64;
+
+/// Pairs of free ports tried for the listeners of RFC 5780.
+const FREE_PORT_TRIES: usize = 20;
 
 /// A socket for clients.
 #[derive(Debug)]
@@ -59,6 +62,38 @@ pub(super) fn bind_listeners(wanted: SocketAddr, port_tries: u16) -> io::Result<
     Err(io::ErrorKind::AddrInUse.into())
 }
 
+/// Binds both addresses at both ports (RFC 5780 §6). The first of what is returned is `wanted`'s, as without.
+pub(super) fn bind_discovery(
+    wanted: SocketAddr,
+    alternate: SocketAddr,
+    port_tries: u16,
+) -> io::Result<(Vec<Listener>, Discovery)> {
+    let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
+    // Any port that is free at one address may be taken at the other.
+    for _ in 0..FREE_PORT_TRIES {
+        let first = bind_listeners(wanted, port_tries)?;
+        let Some(primary) = first.first().map(|listener| listener.local) else { continue };
+        let rest = [SocketAddr::new(alternate.ip(), primary.port()), alternate];
+        match rest.into_iter().map(bind_listener).collect::<io::Result<Vec<_>>>() {
+            Ok(rest) => {
+                let Some(alternate) = rest.last().map(|listener| listener.local) else { continue };
+                match bind_listener(SocketAddr::new(primary.ip(), alternate.port())) {
+                    Ok(last) => {
+                        let listeners = first.into_iter().chain(rest).chain([last]).collect();
+                        return Ok((listeners, Discovery { primary, alternate }));
+                    }
+                    Err(error) => taken = error,
+                }
+            }
+            Err(error) => taken = error,
+        }
+        if taken.kind() != io::ErrorKind::AddrInUse || wanted.port() != 0 && alternate.port() != 0 {
+            break;
+        }
+    }
+    Err(taken)
+}
+
 fn bind_both_families(address: SocketAddr) -> io::Result<Vec<Listener>> {
     if !(address.is_ipv6() && address.ip().is_unspecified()) {
         return Ok(vec![bind_listener(address)?]);
@@ -73,10 +108,9 @@ fn bind_both_families(address: SocketAddr) -> io::Result<Vec<Listener>> {
 }
 
 fn bind_listener(address: SocketAddr) -> io::Result<Listener> {
-    let socket = open(address, LISTENER_BUFFER_BYTES)?;
-    accept_trains(socket.as_fd());
-    // The count of datagrams nobody read in time; only for the metrics.
-    let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
+    let socket = open(address)?;
+    tune(socket.as_fd());
+    socket.bind(&address.into())?;
     if address.ip().is_unspecified() {
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -89,18 +123,26 @@ fn bind_listener(address: SocketAddr) -> io::Result<Listener> {
     Ok(Listener { socket, local, buffer_bytes })
 }
 
-fn open(address: SocketAddr, buffer_bytes: usize) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+/// A socket that never waits.
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Past the system's limit where we may; else as much as the system gives.
-    if setsockopt(&socket, sockopt::RcvBufForce, &buffer_bytes).is_err() {
-        socket.set_recv_buffer_size(buffer_bytes)?;
-    }
-    socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Prepares a socket for many packets. What the system does not grant goes without.
+fn tune(socket: BorrowedFd<'_>) {
+    // Past the system's limit where we may; else as much as the system gives.
+    if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_err()
+        && let Err(error) = setsockopt(&socket, sockopt::RcvBuf, &BUFFER_BYTES)
+    {
+        debug!(%error, "a receive buffer stays small");
+    }
+    // The count of datagrams nobody read in time; only for the metrics.
+    let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
+    accept_trains(socket);
 }
 
 /// Lets trains arrive in one piece, where the kernel knows how.
@@ -115,6 +157,60 @@ pub(super) fn accept_trains(socket: BorrowedFd<'_>) {
 pub(super) struct RelaySocket {
     pub(super) relay: RelayId,
     pub(super) socket: UdpSocket,
+    /// The connected socket at the same port, if there is one.
+    pub(super) twin: Option<Twin>,
+    /// Whom the last packet was for, and how many in a row were.
+    pub(super) last_peer: Option<SocketAddr>,
+    pub(super) in_a_row: u32,
+    /// Datagrams that it has dropped so far because they were not read in time.
+    pub(super) dropped: u32,
+    is_tuned: bool,
+}
+
+/// A second socket at the port of a relay socket, connected to the peer that gets most packets: the kernel then finds
+/// the way once and not for each packet. What other peers, and other ports of this peer, send still arrives at the first
+/// socket, as it must: a permission is for all ports of an address (RFC 8656 §9).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Twin {
+    pub(super) number: SocketNumber,
+    pub(super) peer: SocketAddr,
+}
+
+impl RelaySocket {
+    fn new(relay: RelayId, socket: UdpSocket) -> Self {
+        Self { relay, socket, twin: None, last_peer: None, in_a_row: 0, dropped: 0, is_tuned: false }
+    }
+
+    /// Prepares the socket for packets with its first one: most allocations that browsers make never carry any.
+    pub(super) fn tune(&mut self) {
+        if !self.is_tuned {
+            self.is_tuned = true;
+            tune(self.socket.as_fd());
+            let is_ipv4 = self.socket.local_addr().is_ok_and(|local| local.is_ipv4());
+            icmp::keep_errors(self.socket.as_fd(), is_ipv4);
+        }
+    }
+
+    /// Opens a connected socket at the same port.
+    pub(super) fn open_twin(&self, peer: SocketAddr) -> io::Result<Self> {
+        let mut twin = Self::new(self.relay, connected_beside(&self.socket, peer)?);
+        twin.tune();
+        Ok(twin)
+    }
+}
+
+/// Opens a connected socket at the port of `first`, which is shared for that moment only: no other program can get it.
+fn connected_beside(first: &UdpSocket, peer: SocketAddr) -> io::Result<UdpSocket> {
+    let local = first.local_addr()?;
+    let socket = open(local)?;
+    socket.set_reuse_address(true)?;
+    setsockopt(first, sockopt::ReuseAddr, &true)?;
+    let bound = socket.bind(&local.into());
+    setsockopt(first, sockopt::ReuseAddr, &false)?;
+    bound?;
+    socket.set_reuse_address(false)?;
+    socket.connect(&peer.into())?;
+    Ok(socket.into())
 }
 
 /// Binds a relay socket, or two of them, at ports of the range.
@@ -153,9 +249,10 @@ pub(super) fn bind_relay(
 
 fn bind_pair(relay: RelayId, next: Option<RelayId>, address: SocketAddr) -> io::Result<Vec<RelaySocket>> {
     let one = |relay, port| {
-        let socket = open(SocketAddr::new(address.ip(), port), RELAY_BUFFER_BYTES)?;
-        accept_trains(socket.as_fd());
-        io::Result::Ok(RelaySocket { relay, socket: socket.into() })
+        let address = SocketAddr::new(address.ip(), port);
+        let socket = open(address)?;
+        socket.bind(&address.into())?;
+        io::Result::Ok(RelaySocket::new(relay, socket.into()))
     };
     let mut sockets = vec![one(relay, address.port())?];
     if let Some(next) = next {
@@ -192,6 +289,37 @@ mod tests {
         };
         assert_eq!(client_of("192.0.2.1"), Some(true));
         assert!(listeners.iter().all(|listener| listener.buffer_bytes > 0));
+    }
+
+    #[test]
+    fn connected_twin_gets_its_peers_packets_and_the_first_socket_all_others() {
+        let receive = |socket: &UdpSocket| {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            let mut buffer = [0; 16];
+            loop {
+                match socket.recv(&mut buffer) {
+                    Ok(len) => return buffer[..len].to_vec(),
+                    Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+                }
+            }
+        };
+        for ip in ["127.0.0.1", "::1"] {
+            let Ok(first) = UdpSocket::bind((ip, 0)) else { continue };
+            first.set_nonblocking(true).unwrap();
+            let local = first.local_addr().unwrap();
+            let [peer, other] = [(); 2].map(|()| UdpSocket::bind((ip, 0)).unwrap());
+            let twin = connected_beside(&first, peer.local_addr().unwrap()).unwrap();
+            peer.send_to(b"peer", local).unwrap();
+            other.send_to(b"other", local).unwrap();
+            assert_eq!((receive(&twin), receive(&first)), (b"peer".to_vec(), b"other".to_vec()));
+            twin.send(b"from the same port").unwrap();
+            assert_eq!(peer.recv_from(&mut [0; 32]).unwrap().1, local);
+            twin.connect(other.local_addr().unwrap()).unwrap();
+            other.send_to(b"other", local).unwrap();
+            peer.send_to(b"peer", local).unwrap();
+            assert_eq!((receive(&twin), receive(&first)), (b"other".to_vec(), b"peer".to_vec()));
+            assert!(UdpSocket::bind(local).is_err(), "the port is taken for everybody else");
+        }
     }
 
     #[test]

@@ -1,31 +1,24 @@
 //! The thread that owns the TURN machine and its UDP sockets. No lock and no async runtime on the way of a UDP packet.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
-use lanyard_turn_core::{
-    Admission, Command, FiveTuple, Forward, ForwardToClient, ForwardToPeer, PortRequest, RelayId,
-    RelaySocketUnavailable, Server, Transport, first_frame,
-};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use lanyard_turn_core::{Admission, FiveTuple, RelayId, Server, Transport, first_frame};
 use tracing::{debug, info, warn};
 
-use super::control::{Control, Ended, Inlet, StreamId};
-use super::datagrams::{Inbox, SLOTS};
+use super::control::{Control, Ended, Inlet};
+use super::datagrams::{Inbox, SLOTS, return_memory};
 use super::host::HostAddresses;
-use super::outgoing::{Outgoing, SocketNumber};
+use super::net::{FIRST_RELAY, Net, Stream, carry_out};
+use super::outgoing::SocketNumber;
 use super::pace::Pace;
+use super::poller::{EVENTS, Poller, Ready};
 use super::snapshot::Snapshot;
-use super::sockets::{self, Listener, RelaySocket};
-use super::stream_queue::StreamQueue;
+use super::sockets::Listener;
 
-/// Sockets reported ready at once.
-const EVENTS: usize = 256;
 /// Datagrams read from one relay socket before the next gets its turn.
 const PER_RELAY_SOCKET: usize = 32;
 /// Full inboxes read from one listener before the relay sockets get their turn.
@@ -35,32 +28,13 @@ const CONTROLS_AT_ONCE: usize = 256;
 /// How often the wall clock and the addresses of this host are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
-/// The token of the bell. Listeners have their numbers, relay sockets follow.
+/// ICMP errors passed on before packets get their turn again.
+const ERRORS_AT_ONCE: usize = 16;
+/// Relay sockets closed since the last time from which on unused memory is given back.
+const MANY_CLOSED: usize = 1_000;
+
+/// The number of the bell. Listeners have their places, relay sockets follow.
 const BELL: u64 = u64::MAX;
-/// The number of the first relay socket.
-const FIRST_RELAY: SocketNumber = 1024;
-
-/// A client that came over TCP or TLS.
-#[derive(Debug)]
-struct Stream {
-    id: StreamId,
-    queue: Arc<StreamQueue>,
-}
-
-/// All the sockets, and what is on its way out of them.
-struct Net {
-    epoll: Epoll,
-    listeners: Vec<Listener>,
-    relays: Vec<Option<RelaySocket>>,
-    free: Vec<usize>,
-    /// To be closed once what is on its way out of them is sent; then their numbers are free.
-    closing: Vec<usize>,
-    number_of: HashMap<RelayId, SocketNumber, foldhash::fast::RandomState>,
-    streams: HashMap<FiveTuple, Stream, foldhash::fast::RandomState>,
-    ports: RangeInclusive<u16>,
-    outgoing: Outgoing,
-    stream_overflow: u64,
-}
 
 /// The thread's state.
 pub(super) struct Worker {
@@ -68,7 +42,7 @@ pub(super) struct Worker {
     net: Net,
     inbox: Inbox,
     /// Which slots of the inbox came by which relay socket.
-    owners: Vec<(Range<usize>, RelayId)>,
+    owners: Vec<(Range<usize>, RelayId, SocketNumber)>,
     inlet: Inlet,
     host: HostAddresses,
     pace: Pace,
@@ -76,6 +50,9 @@ pub(super) struct Worker {
     receive_calls: u64,
     overflow: Vec<u32>,
     wakes: u64,
+    icmp_errors: u64,
+    /// The most relay sockets there were since memory was last given back.
+    most_relays: usize,
 }
 
 impl Worker {
@@ -87,24 +64,10 @@ impl Worker {
         host: HostAddresses,
         pace: Pace,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(inlet.bell.event(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        for (number, listener) in listeners.iter().enumerate() {
-            epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
-        }
+        let poller = Poller::new()?;
+        poller.watch(inlet.bell.event(), BELL)?;
         let overflow = vec![0; listeners.len()];
-        let net = Net {
-            epoll,
-            listeners,
-            relays: Vec::new(),
-            free: Vec::new(),
-            closing: Vec::new(),
-            number_of: HashMap::default(),
-            streams: HashMap::default(),
-            ports,
-            outgoing: Outgoing::new(),
-            stream_overflow: 0,
-        };
+        let net = Net::new(poller, listeners, ports)?;
         Ok(Self {
             server,
             net,
@@ -117,12 +80,13 @@ impl Worker {
             receive_calls: 0,
             overflow,
             wakes: 0,
+            icmp_errors: 0,
+            most_relays: 0,
         })
     }
 
     /// Serves until the bell says stop.
     pub(super) fn run(mut self) {
-        let mut events = [EpollEvent::empty(); EVENTS];
         let mut housekeeping = Instant::now();
         while !self.inlet.bell.is_stopped() {
             let now = Instant::now();
@@ -131,21 +95,16 @@ impl Worker {
                 housekeeping = now + HOUSEKEEPING;
             }
             let wake = self.server.poll_timeout().map_or(housekeeping, |due| due.min(housekeeping));
-            let wait = wake.saturating_duration_since(now).as_millis().saturating_add(1);
-            let wait = EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));
-            let ready = match self.net.epoll.wait(&mut events, wait) {
-                Ok(ready) => ready,
-                Err(nix::errno::Errno::EINTR) => continue,
-                Err(error) => {
-                    warn!(%error, "cannot wait for packets");
-                    thread::sleep(Duration::from_millis(100));
-                    continue;
-                }
-            };
+            if let Err(error) = self.net.poller().wait(wake.saturating_duration_since(now)) {
+                warn!(%error, "cannot wait for packets");
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
             self.wakes += 1;
             let before = self.received;
+            self.most_relays = self.most_relays.max(self.net.open_relays());
             let now = Instant::now();
-            self.serve(now, &events[..ready]);
+            self.serve(now);
             if self.server.poll_timeout().is_some_and(|due| due <= now) {
                 self.server.handle_timeout(now);
                 self.carry_out(now);
@@ -157,23 +116,42 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, now: Instant, events: &[EpollEvent]) {
+    fn serve(&mut self, now: Instant) {
+        let count = self.net.poller().len();
+        let mut ready: [Option<Ready>; EVENTS] = [None; EVENTS];
+        for (place, slot) in ready.iter_mut().enumerate().take(count) {
+            *slot = self.net.poller().ready(place);
+        }
+        let ready = || ready.iter().take(count).flatten();
         // First, so that the machine knows of a member before its first packet.
-        if events.iter().any(|event| event.data() == BELL) {
+        if ready().any(|ready| ready.number == BELL) {
             self.listen_to_controls(now);
         }
-        let relay_numbers = events.iter().map(EpollEvent::data).filter(|token| *token != BELL);
         let mut filled = 0;
-        for number in relay_numbers.filter(|number| *number >= u64::from(FIRST_RELAY)) {
+        for ready in ready().filter(|ready| ready.number != BELL && ready.number >= u64::from(FIRST_RELAY)) {
+            let number = ready.number as SocketNumber;
+            if ready.has_error {
+                self.pass_on_icmp(now, number);
+            }
             if filled == SLOTS {
                 self.pass_on_from_peers(now);
                 filled = 0;
             }
-            filled = self.read_relay(number as SocketNumber, filled);
+            filled = self.read_relay(number, filled);
         }
         self.pass_on_from_peers(now);
-        for number in events.iter().map(EpollEvent::data).filter(|number| *number < u64::from(FIRST_RELAY)) {
-            self.read_listener(now, number as usize);
+        for ready in ready().filter(|ready| ready.number < u64::from(FIRST_RELAY)) {
+            self.read_listener(now, ready.number as usize);
+        }
+    }
+
+    /// Tells clients what became of their packets (RFC 8656 §11.5).
+    fn pass_on_icmp(&mut self, now: Instant, number: SocketNumber) {
+        for _ in 0..ERRORS_AT_ONCE {
+            let Some((relay, error)) = self.net.next_icmp(number) else { break };
+            self.icmp_errors += 1;
+            self.server.handle_peer_icmp(now, relay, error.peer, error.icmp);
+            self.carry_out(now);
         }
     }
 
@@ -184,7 +162,7 @@ impl Worker {
         match self.inbox.receive(relay.socket.as_fd(), filled, PER_RELAY_SOCKET) {
             Ok(0) => filled,
             Ok(read) => {
-                self.owners.push((filled..filled + read, relay.relay));
+                self.owners.push((filled..filled + read, relay.relay, number));
                 filled + read
             }
             Err(error) => {
@@ -196,8 +174,11 @@ impl Worker {
 
     fn pass_on_from_peers(&mut self, now: Instant) {
         let Self { server, net, inbox, owners, received: total, .. } = self;
-        for (slots, relay) in owners.drain(..) {
+        for (slots, relay, number) in owners.drain(..) {
             for received in slots.filter_map(|slot| inbox.get(slot)) {
+                if let Some(dropped) = received.dropped {
+                    net.note_overflow(number, dropped);
+                }
                 for datagram in received.segments() {
                     *total += 1;
                     if let Some(forward) = server.handle_peer_datagram(now, relay, received.from, datagram) {
@@ -320,6 +301,11 @@ impl Worker {
     }
 
     fn keep_house(&mut self, now: Instant) {
+        let open = self.net.open_relays();
+        if self.most_relays.saturating_sub(open) >= MANY_CLOSED {
+            return_memory();
+            self.most_relays = open;
+        }
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since_1970) => self.server.set_wall_clock(now, since_1970),
             Err(_) => warn!("the clock says it is before 1970: no credential can be checked"),
@@ -336,15 +322,7 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        let Net { outgoing, listeners, relays, .. } = &mut self.net;
-        outgoing.flush(&self.inbox, |number| {
-            let relay = || relays.get(number.checked_sub(FIRST_RELAY)? as usize)?.as_ref();
-            listeners
-                .get(number as usize)
-                .map(|listener| listener.socket.as_fd())
-                .or_else(|| relay().map(|relay| relay.socket.as_fd()))
-        });
-        self.net.close_for_good();
+        self.net.flush(&self.inbox);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -358,139 +336,9 @@ impl Worker {
             wakes: self.wakes,
             streams: self.net.streams.len() as u64,
             stream_overflow: self.net.stream_overflow,
+            icmp_errors: self.icmp_errors,
+            relay_overflow: self.net.relay_overflow,
             listener_buffer_bytes: buffers.min().unwrap_or(0),
-        }
-    }
-}
-
-/// Does what the machine asks for.
-fn carry_out(server: &mut Server, net: &mut Net, now: Instant) {
-    while let Some(command) = server.poll_command() {
-        match command {
-            Command::SendToClient { tuple, message } => net.reply(tuple, message),
-            Command::OpenRelaySocket { relay, bind, port } => {
-                let opened = net.open_relay(relay, bind, port);
-                server.relay_socket_opened(now, relay, opened);
-            }
-            Command::CloseRelaySocket { relay } => net.close_relay(relay),
-        }
-    }
-}
-
-impl Net {
-    fn relay(&self, number: SocketNumber) -> Option<&RelaySocket> {
-        self.relays.get(number.checked_sub(FIRST_RELAY)? as usize)?.as_ref()
-    }
-
-    fn forward(&mut self, inbox: &Inbox, forward: &Forward<'_>) {
-        match forward {
-            Forward::ToPeer(forward) => self.send_to_peer(inbox, forward),
-            Forward::ToClient(forward) => self.send_to_client(inbox, forward),
-        }
-    }
-
-    fn send_to_peer(&mut self, inbox: &Inbox, forward: &ForwardToPeer<'_>) {
-        let ForwardToPeer { relay, peer, payload, dont_fragment } = *forward;
-        let Some(number) = self.number_of.get(&relay).copied() else { return };
-        if dont_fragment {
-            if let Some(socket) = self.relay(number)
-                && let Err(error) = sockets::send_unfragmented(&socket.socket, peer, payload)
-            {
-                debug!(%error, "a datagram that must not be cut was refused");
-                self.outgoing.counters.failed += 1;
-            }
-            return;
-        }
-        match inbox.position(payload) {
-            Some(body) => self.outgoing.push(number, (peer, None), &[], body, 0),
-            // It came by a stream, whose buffer will be gone.
-            None => self.outgoing.push(number, (peer, None), payload, 0..0, 0),
-        }
-    }
-
-    fn send_to_client(&mut self, inbox: &Inbox, forward: &ForwardToClient<'_>) {
-        let tuple = forward.tuple;
-        if tuple.transport.is_stream() {
-            return self.send_to_stream(tuple, &forward.slices());
-        }
-        let Some((number, from)) = self.listener_for(tuple) else { return };
-        let (head, path) = (forward.header.as_bytes(), (tuple.client, from));
-        match inbox.position(forward.payload) {
-            Some(body) => self.outgoing.push(number, path, head, body, forward.padding),
-            None => {
-                let whole = forward.slices().concat();
-                self.outgoing.push(number, path, &whole, 0..0, 0);
-            }
-        }
-    }
-
-    fn reply(&mut self, tuple: FiveTuple, message: &[u8]) {
-        if tuple.transport.is_stream() {
-            return self.send_to_stream(tuple, &[message]);
-        }
-        if let Some((number, from)) = self.listener_for(tuple) {
-            self.outgoing.push(number, (tuple.client, from), message, 0..0, 0);
-        }
-    }
-
-    fn send_to_stream(&mut self, tuple: FiveTuple, parts: &[&[u8]]) {
-        if let Some(stream) = self.streams.get(&tuple)
-            && !stream.queue.push(parts)
-        {
-            self.stream_overflow += 1;
-        }
-    }
-
-    /// The listener that a client came by, and the address to answer from where that is not the listener's only one.
-    fn listener_for(&self, tuple: FiveTuple) -> Option<(SocketNumber, Option<IpAddr>)> {
-        let number = self.listeners.iter().position(|listener| listener.serves(tuple.server))?;
-        let from = self.listeners.get(number)?.is_wildcard().then_some(tuple.server.ip());
-        Some((number as SocketNumber, from))
-    }
-
-    fn open_relay(
-        &mut self,
-        relay: RelayId,
-        bind: IpAddr,
-        port: PortRequest,
-    ) -> Result<SocketAddr, RelaySocketUnavailable> {
-        let (address, opened) = sockets::bind_relay(relay, bind, port, &self.ports)?;
-        for socket in opened {
-            let index = self.free.pop().unwrap_or(self.relays.len());
-            let number = SocketNumber::try_from(index).ok().and_then(|index| index.checked_add(FIRST_RELAY));
-            let number = number.ok_or(RelaySocketUnavailable)?;
-            let interest = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(number));
-            if let Err(error) = self.epoll.add(&socket.socket, interest) {
-                warn!(%error, "cannot watch a relay socket");
-                self.free.push(index);
-                self.close_relay(relay);
-                return Err(RelaySocketUnavailable);
-            }
-            self.number_of.insert(socket.relay, number);
-            if index == self.relays.len() {
-                self.relays.push(Some(socket));
-            } else if let Some(slot) = self.relays.get_mut(index) {
-                *slot = Some(socket);
-            }
-        }
-        Ok(address)
-    }
-
-    /// Its name is void at once, the socket closes with the next flush.
-    fn close_relay(&mut self, relay: RelayId) {
-        if let Some(number) = self.number_of.remove(&relay) {
-            self.closing.push((number - FIRST_RELAY) as usize);
-        }
-    }
-
-    /// Closing takes a socket out of the epoll set as well. Events of this wake-up that are still to come find nothing,
-    /// or a socket opened since, for which looking is harmless.
-    fn close_for_good(&mut self) {
-        for index in self.closing.drain(..) {
-            if let Some(slot) = self.relays.get_mut(index) {
-                *slot = None;
-                self.free.push(index);
-            }
         }
     }
 }

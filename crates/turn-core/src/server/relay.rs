@@ -165,14 +165,6 @@ impl Server {
         });
     }
 
-    /// The peer that a relay socket may be connected to: the only one permitted, bound to a channel. A connected
-    /// socket is cheaper to send on, but hears that port only; `None` as soon as there is any doubt.
-    pub fn sole_peer(&self, now: Instant, relay: RelayId) -> Option<SocketAddr> {
-        let socket = self.relays.get(relay.0)?;
-        let peer = self.allocations.get(socket.allocation?)?.sole_peer(now)?;
-        (AddressFamily::of(peer.ip()) == socket.family()).then_some(peer)
-    }
-
     fn forward_to_peer<'a>(
         &mut self,
         now: Instant,
