@@ -119,6 +119,22 @@ pub struct StunConfig {
     pub port_tries: u16,
     /// Host name or address that browsers are told, where it is not the one they reached the page at.
     pub host: Option<String>,
+    /// A second address of this host and a second port, for clients that find out what kind of NAT they are behind
+    /// (RFC 5780). `listen` must name the first address. Both addresses are then listened on at both ports.
+    pub alternate: Option<SocketAddr>,
+}
+
+impl StunConfig {
+    /// The two addresses of RFC 5780 have one family, and nothing else in common.
+    fn has_usable_alternate(&self) -> bool {
+        self.alternate.is_none_or(|alternate| {
+            let is_other = |ip: IpAddr| !ip.is_unspecified() && ip != self.listen.ip();
+            is_other(alternate.ip())
+                && !self.listen.ip().is_unspecified()
+                && alternate.is_ipv4() == self.listen.is_ipv4()
+                && (alternate.port() != self.listen.port() || alternate.port() == 0)
+        })
+    }
 }
 
 impl Default for StunConfig {
@@ -128,6 +144,7 @@ impl Default for StunConfig {
             enabled: true,
             port_tries: 1,
             host: None,
+            alternate: None,
         }
     }
 }
@@ -307,6 +324,10 @@ impl Config {
                 key: "http.origins",
                 problem: format!("{origin:?} is not an origin; write it as https://host or https://host:port"),
             });
+        }
+        if !self.stun.has_usable_alternate() {
+            let problem = "must be another address and another port than stun.listen, which must name one address";
+            return unusable("stun.alternate", problem);
         }
         self.turn.check()?;
         self.lanes.check()?;
