@@ -9,142 +9,21 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use lanyard_tests::program::{Program, built};
+use anyhow::{Result, bail};
+use lanyard_tests::program::Program;
 use lanyard_tests::turn::client::TurnClient;
-use tempfile::TempDir;
+use lanyard_tests::turn::relay::{Echo, PASSWORD, Relay, Rules, USER};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const USER: &str = "alice";
-const PASSWORD: &str = "a password for tests";
 /// Of the tool: two RTP-like sessions of five messages.
 const MESSAGES: usize = 5;
 
-/// `lanyard-relay` on loopback with a user, and with a certificate of its own.
-struct Relay {
-    program: Program,
-    udp: SocketAddr,
-    https: SocketAddr,
-    http: SocketAddr,
-    dir: TempDir,
-}
-
-impl Relay {
-    fn start(policy: &str) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        write_certificate(dir.path())?;
-        let config = dir.path().join("relay.toml");
-        write_config(&config, dir.path(), policy, PASSWORD)?;
-        let mut command = Command::new(built("lanyard-relay"));
-        command.arg("--config").arg(&config);
-        let program = Program::start("lanyard-relay", command)?;
-        let port = |what: &str, before: &'static str, after: &'static str| {
-            program.wait_for(what, PATIENCE, |line| {
-                let port = line.split_once(before)?.1.split_once(after)?.0;
-                port.parse().ok().map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
-            })
-        };
-        let https = port("its https address", "https://127.0.0.1:", "/")?;
-        let http = port("its http address", "http://127.0.0.1:", "/")?;
-        let udp = port("its STUN address", "stun:127.0.0.1:", "\"")?;
-        Ok(Self { program, udp, https, http, dir })
-    }
-
-    fn client(&self) -> Result<TurnClient> {
-        TurnClient::udp(Ipv4Addr::LOCALHOST.into(), self.udp, USER, PASSWORD)
-    }
-
-    /// What a good client sees: allocates, and is relayed to the peer and back.
-    fn assert_serves(&self, peer: SocketAddr) -> Result<()> {
-        let mut client = self.client()?;
-        client.allocate()?;
-        assert_eq!(client.bind(0x4001, peer)?, 0);
-        client.send_on(0x4001, b"ping")?;
-        assert_eq!(client.receive_on(0x4001)?, b"ping");
-        assert_eq!(client.release()?, 0);
-        Ok(())
-    }
-}
-
-fn write_config(path: &Path, dir: &Path, policy: &str, password: &str) -> Result<()> {
-    let text = format!(
-        r#"
-        drain_seconds = 1
-        [http]
-        listen = ["127.0.0.1:0"]
-        [tls]
-        listen = ["127.0.0.1:0"]
-        certificate = "{dir}/certificate.pem"
-        key = "{dir}/key.pem"
-        [stun]
-        listen = "127.0.0.1:0"
-        [turn]
-        tls_listen = []
-        peer_policy = "{policy}"
-        relay_addresses = ["127.0.0.1", "::1"]
-        users = [{{ name = "{USER}", password = "{password}" }}]
-        allocations_per_user = 200
-        allocations_per_source = 400
-        "#,
-        dir = dir.display()
-    );
-    std::fs::write(path, text).context("could not write the configuration")
-}
-
-fn write_certificate(dir: &Path) -> Result<()> {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-    std::fs::write(dir.join("certificate.pem"), cert.pem())?;
-    std::fs::write(dir.join("key.pem"), signing_key.serialize_pem())?;
-    Ok(())
-}
-
-/// A peer that sends everything back, at its port and, as the tool wants it, at the next one.
-struct Echo {
-    address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Echo {
-    fn start(ip: IpAddr) -> Result<Self> {
-        let sockets = (0..100).find_map(|_| {
-            let first = UdpSocket::bind(SocketAddr::new(ip, 0)).ok()?;
-            let port = first.local_addr().ok()?.port().checked_add(1)?;
-            Some([first, UdpSocket::bind(SocketAddr::new(ip, port)).ok()?])
-        });
-        let sockets = sockets.context("no two ports next to each other")?;
-        let (address, stop) = (sockets[0].local_addr()?, Arc::new(AtomicBool::new(false)));
-        let threads = sockets.map(|socket| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || {
-                socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-                let mut buffer = [0; 2048];
-                while !stop.load(Ordering::Relaxed) {
-                    if let Ok((len, from)) = socket.recv_from(&mut buffer) {
-                        let _ = socket.send_to(&buffer[..len], from);
-                    }
-                }
-            })
-        });
-        Ok(Self { address, stop, threads: threads.into() })
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
+fn relay(policy: &str) -> Relay {
+    Relay::start(Rules { policy, ..Rules::default() }).unwrap()
 }
 
 /// Runs the tool and says what went wrong, if anything.
@@ -168,7 +47,7 @@ fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
 
 #[test]
 fn turnutils_uclient_passes_in_every_mode() {
-    let relay = Relay::start("any").unwrap();
+    let relay = relay("any");
     let (v4, v6) = (Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap(), Echo::start(Ipv6Addr::LOCALHOST.into()).unwrap());
     let (port4, port6) = (v4.address.port().to_string(), v6.address.port().to_string());
     let with_peer = ["-e", "127.0.0.1", "-r", &port4];
@@ -206,12 +85,12 @@ fn turnutils_uclient_passes_in_every_mode() {
             }
         });
     }
-    relay.assert_serves(v4.address).unwrap();
+    relay.serve_one(v4.address).unwrap();
 }
 
 #[test]
 fn page_and_turn_share_one_port() {
-    let relay = Relay::start("any").unwrap();
+    let relay = relay("any");
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
     let mut turn = TurnClient::tcp(relay.http, USER, PASSWORD).unwrap();
     turn.allocate().unwrap();
@@ -275,7 +154,7 @@ fn forbidden_addresses() -> Vec<IpAddr> {
 #[test]
 fn no_probe_reaches_the_relays_own_network() {
     // A user who may talk to the public internet, which is more than members of a room may.
-    let relay = Relay::start("public").unwrap();
+    let relay = relay("public");
     let trap = UdpSocket::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     let trap_port = trap.local_addr().unwrap().port();
@@ -309,7 +188,7 @@ fn no_probe_reaches_the_relays_own_network() {
 
 #[test]
 fn mutilated_messages_get_no_answer_and_do_no_harm() {
-    let relay = Relay::start("any").unwrap();
+    let relay = relay("any");
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
     let mut client = relay.client().unwrap();
     client.allocate().unwrap();
@@ -335,48 +214,8 @@ fn mutilated_messages_get_no_answer_and_do_no_harm() {
         message.truncate(message.len() - next() as usize % 8);
         client.send(&message).unwrap();
         if round % 2_000 == 0 {
-            relay.assert_serves(echo.address).unwrap();
+            relay.serve_one(echo.address).unwrap();
         }
     }
-    relay.assert_serves(echo.address).unwrap();
-}
-
-#[test]
-fn reload_cuts_what_is_no_longer_allowed_and_nothing_else() {
-    let relay = Relay::start("any").unwrap();
-    let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
-    let mut client = relay.client().unwrap();
-    client.allocate().unwrap();
-    assert_eq!(client.bind(0x4000, echo.address).unwrap(), 0);
-    let config = relay.dir.path().join("relay.toml");
-    let is_relayed = |client: &mut TurnClient| {
-        client.send_on(0x4000, b"ping").unwrap();
-        client.receive(Duration::from_millis(300)).unwrap().is_some()
-    };
-    let reload = |times: usize| {
-        relay.program.signal("HUP").unwrap();
-        let done = "took over certificate and TURN rules";
-        let count = || relay.program.printed().matches(done).count();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while count() < times {
-            assert!(std::time::Instant::now() < deadline, "{}", relay.program.printed());
-            thread::sleep(Duration::from_millis(10));
-        }
-    };
-    // The same rules again: not a packet is lost.
-    for n in 0..100 {
-        if n == 50 {
-            reload(1);
-        }
-        assert!(is_relayed(&mut client), "packet {n}");
-    }
-    // A policy under which this peer would never have been allowed.
-    write_config(&config, relay.dir.path(), "public", PASSWORD).unwrap();
-    reload(2);
-    assert!(!is_relayed(&mut client), "the peer is on this host");
-    assert_eq!(client.permit(echo.address).unwrap(), 0, "relayed addresses are there too");
-    // Another password: the allocation is gone.
-    write_config(&config, relay.dir.path(), "any", "another password").unwrap();
-    reload(3);
-    assert!(client.allocate().is_err());
+    relay.serve_one(echo.address).unwrap();
 }

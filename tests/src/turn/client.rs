@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +12,9 @@ use lanyard_turn_core::stun::{
     TransactionId, decode_xor_address,
 };
 use lanyard_turn_core::{ChannelData, ChannelNumber, StreamFramer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +27,8 @@ pub enum Link {
     Udp(UdpSocket),
     /// A stream, plain.
     Tcp(TcpStream, StreamFramer),
+    /// A stream inside TLS.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>, StreamFramer),
 }
 
 /// An answer to a request.
@@ -88,6 +94,29 @@ impl TurnClient {
         Ok(Self::over(Link::Tcp(stream, StreamFramer::new()), username, password))
     }
 
+    /// Over TLS, to a server with this certificate (PEM) for its address.
+    ///
+    /// # Errors
+    /// No connection, or another certificate.
+    pub fn tls(server: SocketAddr, certificate: &str, username: &str, password: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(certificate.as_bytes()) {
+            roots.add(certificate?)?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        // No ALPN: TURN clients send none.
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let connection = ClientConnection::new(Arc::new(config), ServerName::from(server.ip()))?;
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self::over(Link::Tls(Box::new(stream), StreamFramer::new()), username, password))
+    }
+
     fn over(link: Link, username: &str, password: &str) -> Self {
         let (username, password) = (username.to_owned(), password.to_owned());
         Self { link, username, password, realm: Vec::new(), nonce: Vec::new(), next_id: first_id() }
@@ -100,7 +129,7 @@ impl TurnClient {
     pub fn socket(&self) -> Result<&UdpSocket> {
         match &self.link {
             Link::Udp(socket) => Ok(socket),
-            Link::Tcp(..) => bail!("a stream has no UDP socket"),
+            Link::Tcp(..) | Link::Tls(..) => bail!("a stream has no UDP socket"),
         }
     }
 
@@ -235,6 +264,7 @@ impl TurnClient {
         match &mut self.link {
             Link::Udp(socket) => socket.send(bytes).map(|_| ())?,
             Link::Tcp(stream, _) => stream.write_all(bytes)?,
+            Link::Tls(stream, _) => stream.write_all(bytes)?,
         }
         Ok(())
     }
@@ -246,7 +276,7 @@ impl TurnClient {
     pub fn receive(&mut self, within: Duration) -> Result<Option<Vec<u8>>> {
         let deadline = Instant::now() + within;
         loop {
-            if let Link::Tcp(_, framer) = &mut self.link
+            if let Link::Tcp(_, framer) | Link::Tls(_, framer) = &mut self.link
                 && let Some(frame) = framer.next_frame()?
             {
                 return Ok(Some(frame.to_vec()));
@@ -265,10 +295,14 @@ impl TurnClient {
                     stream.set_read_timeout(Some(left))?;
                     stream.read(&mut buffer)
                 }
+                Link::Tls(stream, _) => {
+                    stream.sock.set_read_timeout(Some(left))?;
+                    stream.read(&mut buffer)
+                }
             };
             match (read, &mut self.link) {
-                (Ok(0), Link::Tcp(..)) => bail!("the server closed the connection"),
-                (Ok(len), Link::Tcp(_, framer)) => framer.extend(&buffer[..len]),
+                (Ok(0), Link::Tcp(..) | Link::Tls(..)) => bail!("the server closed the connection"),
+                (Ok(len), Link::Tcp(_, framer) | Link::Tls(_, framer)) => framer.extend(&buffer[..len]),
                 (Ok(len), Link::Udp(_)) => return Ok(Some(buffer[..len].to_vec())),
                 (Err(error), _) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return Ok(None);

@@ -1,6 +1,7 @@
-//! TURN from outside: a client that does what it is told, and a load generator.
+//! TURN from outside: a client that does what it is told, a relay for it, and a load generator.
 
 pub mod client;
 pub mod forwarder;
 pub mod load;
 pub mod process;
+pub mod relay;

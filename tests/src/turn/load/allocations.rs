@@ -11,7 +11,9 @@ use lanyard_turn_core::stun::{
     AttributeKind, Class, ErrorCode, Integrity, IntegrityKey, Message, MessageWriter, Method, PasswordAlgorithm,
     TransactionId,
 };
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, recvmmsg, setsockopt, sockopt,
+};
 
 use super::field::CHANNEL;
 use super::flood::send_from;
@@ -119,6 +121,8 @@ struct Crowd {
     salt: [u8; 4],
     members: Vec<Member>,
     resent: u64,
+    headers: MultiHeaders<SockaddrIn>,
+    buffers: Vec<[u8; 512]>,
 }
 
 impl Crowd {
@@ -132,7 +136,10 @@ impl Crowd {
         // Not twice the same: an earlier crowd may have had the same port.
         let salt = socket.local_addr()?.port().to_be_bytes();
         let salt = [salt[0], salt[1], std::process::id() as u8, random_byte()];
-        Ok(Self { socket, server, username, password, realm: Vec::new(), key: None, salt, members, resent: 0 })
+        let headers = MultiHeaders::preallocate(IN_FLIGHT, Some(nix::cmsg_space!(nix::libc::in_pktinfo)));
+        let buffers = vec![[0; 512]; IN_FLIGHT];
+        let (realm, key) = (Vec::new(), None);
+        Ok(Self { socket, server, username, password, realm, key, salt, members, resent: 0, headers, buffers })
     }
 
     /// Takes all clients to this stage.
@@ -151,7 +158,7 @@ impl Crowd {
             if working.is_empty() {
                 return Ok(());
             }
-            while let Some(n) = self.take_answer()? {
+            for n in self.take_answers()? {
                 if self.members[n].stage < goal {
                     self.request(n)?;
                 } else if let Some(place) = working.iter().position(|working| *working == n) {
@@ -210,31 +217,27 @@ impl Crowd {
         send_from(&self.socket, client_address(n), self.server, &bytes)
     }
 
-    /// Takes one answer; whose it was, if it was news.
-    fn take_answer(&mut self) -> Result<Option<usize>> {
-        let mut bytes = [0; 1024];
-        let mut control = nix::cmsg_space!(nix::libc::in_pktinfo);
-        loop {
-            let (len, to) = {
-                let mut slices = [IoSliceMut::new(&mut bytes)];
-                let fd = self.socket.as_raw_fd();
-                let received = match recvmsg::<SockaddrIn>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)
-                {
-                    Ok(received) => received,
-                    Err(nix::Error::EAGAIN) => return Ok(None),
-                    Err(error) => return Err(error.into()),
-                };
-                let to = received.cmsgs()?.find_map(|message| {
-                    let ControlMessageOwned::Ipv4PacketInfo(info) = message else { return None };
-                    Some(u32::from_be(info.ipi_addr.s_addr))
-                });
-                (received.bytes, to)
-            };
-            let Some(n) = to.and_then(|to| to.checked_sub(FIRST_CLIENT)).map(|n| n as usize) else { continue };
-            if self.learn(n, &bytes[..len])? {
-                return Ok(Some(n));
+    /// Takes what has arrived; whose it was, as far as it was news.
+    fn take_answers(&mut self) -> Result<Vec<usize>> {
+        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let fd = self.socket.as_raw_fd();
+        // All answers have control messages of one size, so headers that were used before still have the room.
+        let arrived: Vec<_> = match recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+            Ok(received) => received.map(|message| (addressee(&message), message.bytes)).collect(),
+            Err(nix::Error::EAGAIN) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut news = Vec::with_capacity(arrived.len());
+        let buffers = std::mem::take(&mut self.buffers);
+        for (buffer, (n, len)) in buffers.iter().zip(arrived) {
+            if let Some(n) = n
+                && self.learn(n, &buffer[..len])?
+            {
+                news.push(n);
             }
         }
+        self.buffers = buffers;
+        Ok(news)
     }
 
     /// Takes note of an answer. `false` when it is an old one.
@@ -259,6 +262,15 @@ impl Crowd {
         member.stage = member.stage.next();
         Ok(true)
     }
+}
+
+/// Whom an answer was for.
+fn addressee(message: &RecvMsg<'_, '_, SockaddrIn>) -> Option<usize> {
+    let to = message.cmsgs().ok()?.find_map(|message| {
+        let ControlMessageOwned::Ipv4PacketInfo(info) = message else { return None };
+        Some(u32::from_be(info.ipi_addr.s_addr))
+    })?;
+    to.checked_sub(FIRST_CLIENT).map(|n| n as usize)
 }
 
 fn client_address(n: usize) -> Ipv4Addr {
