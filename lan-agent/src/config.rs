@@ -105,6 +105,18 @@ impl AcceptPolicy {
     }
 }
 
+impl AcceptPolicy {
+    /// As a person writes it, and as it is read again.
+    #[must_use]
+    pub fn word(self) -> String {
+        match self {
+            Self::Ask => "ask".to_owned(),
+            Self::Accept => "accept".to_owned(),
+            Self::AcceptUnder(limit) => format!("accept-under={limit}"),
+        }
+    }
+}
+
 impl FromStr for AcceptPolicy {
     type Err = PolicyError;
 

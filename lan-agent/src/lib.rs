@@ -4,6 +4,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod devices;
 pub mod discovery;
 pub mod exit;
 pub mod fail_point;

@@ -80,6 +80,14 @@ impl Desk {
                 reading.abort();
                 served
             }
+            Ok(Some(Request::Trust { name, policy })) => {
+                let done = super::trust::trust(&self.sessions, &name, policy.as_deref()).await;
+                replies.send(&Reply::done(done)).await
+            }
+            Ok(Some(Request::Forget { name })) => {
+                let done = super::trust::forget(&self.sessions, &name).await;
+                replies.send(&Reply::done(done)).await
+            }
             Ok(Some(Request::Answer { .. })) | Ok(None) => Ok(()),
             Err(error) => {
                 let message = Some(format!("the running agent does not understand this command: {error}"));
@@ -93,16 +101,23 @@ impl Desk {
 
     async fn tell_devices(&mut self, replies: &mut Replies, watch: bool) -> std::io::Result<()> {
         let mut changes = self.sessions.changes();
+        let book = self.sessions.context().book.clone();
+        let mut book_changes = book.map(|book| book.changes());
         loop {
+            if let Some(changes) = &mut book_changes {
+                changes.mark_unchanged();
+            }
             let agents = self.agents.borrow_and_update().to_vec();
             changes.mark_unchanged();
-            replies.send(&Reply::Devices(Devices { connected: self.sessions.connected(), agents })).await?;
+            let (connected, remembered) = (self.sessions.connected(), super::trust::listed(&self.sessions));
+            replies.send(&Reply::Devices(Devices { connected, agents, remembered })).await?;
             if !watch {
                 return Ok(());
             }
             tokio::select! {
                 changed = self.agents.changed() => if changed.is_err() { return Ok(()) },
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                () = changed(&mut book_changes) => {}
             }
         }
     }
@@ -137,7 +152,13 @@ impl Desk {
                             let _ = reply.send(answer);
                         }
                     }
-                    Some(Request::Status | Request::Devices { .. } | Request::Send { .. }) => {}
+                    Some(
+                        Request::Status
+                        | Request::Devices { .. }
+                        | Request::Send { .. }
+                        | Request::Trust { .. }
+                        | Request::Forget { .. },
+                    ) => {}
                     None => return Ok(()),
                 },
             }
@@ -178,7 +199,7 @@ impl Desk {
         }
     }
 
-    /// A connected device of that name, or an agent of that name, which is called.
+    /// A connected device of that name; a remembered one, which is waited for; or an agent of that name, which is called.
     async fn find(&self, name: &str, asker: &Asker) -> Result<Handle, Stop> {
         let is_it = |candidate: &str| candidate.to_lowercase() == name.to_lowercase();
         let connected: Vec<Handle> = self
@@ -189,6 +210,9 @@ impl Desk {
             .collect();
         if let [only] = connected.as_slice() {
             return Ok(only.clone());
+        }
+        if let Some(handle) = super::trust::wait_for(&self.sessions, name).await? {
+            return Ok(handle);
         }
         let agents = self.agents.borrow().clone();
         let agents: Vec<&NearbyAgent> = agents.iter().filter(|agent| is_it(&agent.name)).collect();
@@ -222,7 +246,7 @@ pub async fn call(sessions: &Sessions, agent: &NearbyAgent, own: &Own, asker: &A
         };
         Stop::new(exit, error.to_string())
     })?;
-    sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
+    Ok(sessions.admit(met).await?)
 }
 
 /// Offers files to a device.
@@ -256,6 +280,15 @@ pub async fn send_text(handle: &Handle, text: String) -> Result<(), Stop> {
     let (reply, answer) = oneshot::channel();
     handle.commands.send(Command::Text { text, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?.map_err(|message| Stop::new(Exit::Failure, message))
+}
+
+async fn changed(watched: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = watched
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Waits until a command says no more.

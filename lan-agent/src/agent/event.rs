@@ -146,6 +146,17 @@ pub enum Event {
         #[serde(flatten)]
         who: Who,
     },
+    /// Both people agreed: the two devices meet again by themselves.
+    Remembered {
+        /// Who.
+        #[serde(flatten)]
+        who: Who,
+    },
+    /// Somebody calls itself like a remembered device but has another key. It was turned away.
+    KeyChanged {
+        /// What it calls itself: hostile text.
+        name: String,
+    },
     /// A link to a device is open, or took another way.
     Connected {
         /// Who.
@@ -265,6 +276,8 @@ impl Event {
             | Self::Code { .. }
             | Self::Nearby { .. }
             | Self::Met { .. }
+            | Self::Remembered { .. }
+            | Self::KeyChanged { .. }
             | Self::Connected { .. }
             | Self::Interrupted { .. }
             | Self::Left { .. }

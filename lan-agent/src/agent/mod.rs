@@ -1,13 +1,16 @@
 //! A running agent: what happens in it, what it asks, and the tasks that join its parts.
 
+pub mod again;
 pub mod code;
 pub mod desk;
 pub mod event;
 pub mod home;
 pub mod nearby;
 pub mod question;
+pub mod reunion;
 pub mod rotation;
 pub mod sessions;
+pub mod trust;
 
 use std::sync::Arc;
 
@@ -36,7 +39,8 @@ impl Own {
     #[must_use]
     pub fn profile(&self) -> Profile {
         // A clean name is at most 64 bytes and the rest is constant: always within the limits.
-        Profile::new(self.name.as_str(), "computer", ["webrtc", "native"]).unwrap_or_else(|_| Self::nameless())
+        Profile::new(self.name.as_str(), "computer", ["webrtc", "native", "remember"])
+            .unwrap_or_else(|_| Self::nameless())
     }
 
     fn nameless() -> Profile {

@@ -41,6 +41,9 @@ pub enum Question {
         folder: String,
         /// Free there now.
         free_bytes: u64,
+        /// Whether the person may say that the device is to be remembered.
+        #[serde(default)]
+        may_remember: bool,
     },
     /// This device came: send to it?
     Receiver {
@@ -49,6 +52,15 @@ pub enum Question {
         who: Who,
         /// What would be sent, in words.
         what: String,
+        /// Whether the person may say that the device is to be remembered.
+        #[serde(default)]
+        may_remember: bool,
+    },
+    /// This device wants to be remembered: remember it too?
+    Remember {
+        /// Which.
+        #[serde(flatten)]
+        who: Who,
     },
     /// Which of three rows is on the other device's screen?
     PickPictures {
@@ -72,6 +84,8 @@ pub enum Question {
 pub enum Answer {
     /// Yes.
     Yes,
+    /// Yes, and remember the device.
+    YesAndRemember,
     /// No.
     No,
     /// A row of pictures, from 0.

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lanyard_protocol::signaling::{ListedDevice, ListingSource, Platform};
+use lanyard_protocol::peer::PeerMessage;
+use lanyard_protocol::signaling::{Body, ListedDevice, ListingSource, Platform};
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::event::Who;
+use super::event::{Event, Who};
+use crate::exit::{Exit, Stop};
 use crate::session::{self, Command, Context, Handle, Met};
 
 /// Devices at once. One more is turned away until another leaves.
@@ -15,6 +17,41 @@ const MAX_SESSIONS: usize = 64;
 
 /// How long a conversation may take to say goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a device that was met is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// Too many are connected.
+    #[error("too many devices are connected; one was turned away")]
+    Full,
+    /// It calls itself like a remembered device and has another key.
+    #[error("{}", crate::terminal::key_changed(name))]
+    KeyChanged {
+        /// What it calls itself: hostile text.
+        name: String,
+    },
+}
+
+impl From<AdmitError> for Event {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Full => {
+                Self::Warning { message: "Too many devices are connected; one was turned away.".to_owned() }
+            }
+            AdmitError::KeyChanged { name } => Self::KeyChanged { name },
+        }
+    }
+}
+
+impl From<AdmitError> for Stop {
+    fn from(error: AdmitError) -> Self {
+        let exit = match error {
+            AdmitError::Full => Exit::Failure,
+            AdmitError::KeyChanged { .. } => Exit::WrongSecret,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
 
 /// All conversations.
 #[derive(Clone)]
@@ -37,18 +74,28 @@ impl Sessions {
         &self.context
     }
 
-    /// Takes in a device that was met: a new conversation, or the one with that device that waits for it. `None` when
-    /// there are too many.
-    pub async fn admit(&self, met: Met) -> Option<Handle> {
+    /// Takes in a device that was met: a new conversation, or the one with that device that waits for it.
+    ///
+    /// # Errors
+    /// See [`AdmitError`]; the device is told goodbye.
+    pub async fn admit(&self, mut met: Met) -> Result<Handle, AdmitError> {
         let key = met.session.peer_key();
+        if let Some(name) = self.pretends(&met) {
+            say_goodbye(&mut met).await;
+            return Err(AdmitError::KeyChanged { name });
+        }
+        // Without a human it is the same device for certain, and it would not come if its old session were any good.
+        let came_by_itself = met.session.trust() == lanyard_pairing::Trust::Remembered;
         // A program that was killed says no goodbye: its server notices first.
         let is_waiting = |handle: &Handle| !*handle.linked.borrow() || *handle.away.borrow();
-        let waiting = self.all().into_iter().find(|handle| handle.key == key && is_waiting(handle));
+        let waiting = self.all().into_iter().find(|handle| handle.key == key && (came_by_itself || is_waiting(handle)));
         if let Some(handle) = waiting {
-            return handle.commands.send(Command::Adopt(Box::new(met))).await.ok().map(|()| handle);
+            let adopted = handle.commands.send(Command::Adopt(Box::new(met))).await;
+            return adopted.map(|()| handle).map_err(|_| AdmitError::Full);
         }
         if self.all().len() >= MAX_SESSIONS {
-            return None;
+            say_goodbye(&mut met).await;
+            return Err(AdmitError::Full);
         }
         let handle = session::start(met, self.context.clone());
         self.lock().push(handle.clone());
@@ -65,7 +112,15 @@ impl Sessions {
             sessions.lock().retain(|handle| !*handle.over.borrow());
             sessions.touch();
         });
-        Some(handle)
+        Ok(handle)
+    }
+
+    /// The name of a remembered device that another key uses now.
+    fn pretends(&self, met: &Met) -> Option<String> {
+        let name = met.session.peer_profile().name();
+        let same_name = self.context.book.as_ref()?.named(name);
+        let is_other = !same_name.is_empty() && same_name.iter().all(|device| device.key() != met.session.peer_key());
+        is_other.then(|| name.to_owned())
     }
 
     /// Everyone now.
@@ -122,5 +177,14 @@ impl Sessions {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {
         // A list of handles is whole after every step, whoever panicked while holding it.
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A device that is not let in hears so, and does not wait.
+async fn say_goodbye(met: &mut Met) {
+    let Ok(plain) = serde_json::to_vec(&PeerMessage::Bye) else { return };
+    if let Some(body) = Body::new(met.session.seal(&plain)) {
+        // Without the server it hears nothing and gives up by itself.
+        let _ = met.mailbox.sender().send(met.peer, body).await;
     }
 }

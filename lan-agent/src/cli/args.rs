@@ -12,7 +12,6 @@ Examples:
   lanyard up ~/Downloads             show a QR code; phones open the page and send here
   lanyard send holiday.zip           show a QR code; whoever scans it gets the file
   lanyard send photos/ --to Attic    send to a device on this network by its name
-  lanyard send -t \"see you at 8\" --to Attic
   lanyard receive -o ~/inbox         type the code that another device shows";
 
 /// Move files and text between devices, directly and encrypted.
@@ -40,6 +39,12 @@ pub enum Command {
     Receive(Receive),
     /// List the devices on this network
     Devices(Devices),
+    /// Meet a device and remember it: both meet again without a question
+    Pair(Pair),
+    /// Remember a connected device, or say what happens to its files
+    Trust(Trust),
+    /// Forget a remembered device
+    Forget(Forget),
 }
 
 /// Flags of every command.
@@ -133,6 +138,33 @@ pub struct Devices {
     /// Go on and tell each change
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `lanyard pair`.
+#[derive(Debug, Args)]
+pub struct Pair {
+    /// The code or link that the other device shows; `-` reads it from stdin. Without it, show a code and wait
+    pub code: Option<String>,
+    /// Read the code or link from this file (also LANYARD_CODE)
+    #[arg(long, value_name = "FILE", conflicts_with = "code")]
+    pub code_file: Option<PathBuf>,
+}
+
+/// `lanyard trust`.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Name of the device
+    pub name: String,
+    /// What happens to its files: ask, accept, accept-under=SIZE
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<AcceptPolicy>,
+}
+
+/// `lanyard forget`.
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// Name of the device
+    pub name: String,
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@ mod args;
 mod devices;
 mod meeting_place;
 mod open;
+mod pair;
 mod receive;
 mod run;
 mod secret;
 mod send;
 mod settings;
 mod stop;
+mod trust;
 mod up;
 
 use std::io::IsTerminal;
@@ -46,7 +48,11 @@ pub fn main() -> ExitCode {
         };
         let console = Console::new(settings.style);
         run_command(cli.command, settings, &console).await.unwrap_or_else(|stop| {
-            console.complain(&format!("lanyard: {stop}"));
+            if stop.exit == Exit::WrongSecret && stop.message.starts_with("STOP.") {
+                console.alarm(&stop.message);
+            } else {
+                console.complain(&format!("lanyard: {stop}"));
+            }
             stop.exit
         })
     });
@@ -61,6 +67,9 @@ async fn run_command(command: Command, settings: Settings, console: &Console) ->
         Command::Up(up) => up::run(up, settings, console, stop).await,
         Command::Send(send) => send::run(send, settings, console, stop).await,
         Command::Receive(receive) => receive::run(receive, settings, console, stop).await,
+        Command::Pair(pair) => pair::run(pair, settings, console, stop).await,
+        Command::Trust(trust) => trust::trust(trust, console, stop).await,
+        Command::Forget(forget) => trust::forget(&forget, console, stop).await,
         Command::Devices(devices) => devices::run(devices, settings, console, stop).await,
     }
 }

@@ -44,18 +44,19 @@ pub(super) async fn open(
     mdns: Option<&Mdns>,
 ) -> Result<Met, Stop> {
     let patience = settings.timeout.unwrap_or(OPEN_TIMEOUT);
-    let met = match shown {
+    let (met, server) = match shown {
         Shown::Link(link) => {
             let mailbox = at_link(link).await?;
             let pairing = Pairing::open_link(&own.identity, link, own.profile(), &mut rand::rng());
-            meet(mailbox, pairing, &run.context.asker, "", Some(patience)).await
+            (meet(mailbox, pairing, &run.context.asker, "", Some(patience)).await, link.base().to_owned())
         }
         Shown::Code(code) => {
-            let mailbox = at_code(code, settings, mdns, patience.min(FIND_TIMEOUT)).await?;
+            let (mailbox, server) = at_code(code, settings, mdns, patience.min(FIND_TIMEOUT)).await?;
             let pairing = Pairing::type_code(&own.identity, code, own.profile(), &mut rand::rng());
-            meet(mailbox, pairing, &run.context.asker, "", Some(patience)).await
+            (meet(mailbox, pairing, &run.context.asker, "", Some(patience)).await, server)
         }
     };
+    let met = met.map(|met| met.at(server));
     met.map_err(|error| {
         let exit = match error {
             // Who showed it left: it was used by somebody else, or is too old.
@@ -99,7 +100,7 @@ async fn at_code(
     settings: &Settings,
     mdns: Option<&Mdns>,
     patience: Duration,
-) -> Result<crate::signaling_client::Mailbox, Stop> {
+) -> Result<(crate::signaling_client::Mailbox, String), Stop> {
     // `Code` has checked the digits.
     let nameplate = Nameplate::try_from(code.nameplate().to_owned())
         .map_err(|error| Stop::new(Exit::WrongSecret, error.to_string()))?;
@@ -145,7 +146,7 @@ async fn at_code(
         }
     }
     match (found.pop(), found.is_empty()) {
-        (Some((client, mailbox)), true) => join(&client, mailbox, "code").await,
+        (Some((client, mailbox, server)), true) => Ok((join(&client, mailbox, "code").await?, server)),
         (Some(_), false) => Err(Stop::new(
             Exit::WrongSecret,
             "two devices here show a code with this number. It was not tried; scan the QR code or open the link instead",
@@ -173,10 +174,14 @@ fn no_code(refused: Vec<SignalingError>) -> Stop {
     }
 }
 
-async fn claim(urls: Vec<ServerUrl>, nameplate: Nameplate) -> Result<(SignalingClient, MailboxId), SignalingError> {
+async fn claim(
+    urls: Vec<ServerUrl>,
+    nameplate: Nameplate,
+) -> Result<(SignalingClient, MailboxId, String), SignalingError> {
+    let server = urls.first().map(ToString::to_string).unwrap_or_default();
     let (client, _rings) = SignalingClient::connect(urls, None);
     let mailbox = client.claim(nameplate).await?;
-    Ok((client, mailbox))
+    Ok((client, mailbox, server))
 }
 
 /// The server of this person's running agent.

@@ -36,7 +36,7 @@ pub(super) async fn run(
         () = stop.cancelled() => return Ok(Exit::Interrupted),
     };
     let mdns = start_mdns(&settings, &boot_id(), console);
-    let run = Run::start(&settings, console, Some(folder), mdns.as_ref().map(Mdns::names));
+    let run = Run::start(&settings, console, Some(folder), mdns.as_ref().map(Mdns::names), Vec::new());
     let mut events = run.context.events.subscribe();
     let receiving = async {
         let met = open(&shown, &own, &run, &settings, mdns.as_ref()).await?;
@@ -98,6 +98,8 @@ async fn wait(events: &mut broadcast::Receiver<Event>, handle: &Handle, limit: D
             | Event::Code { .. }
             | Event::Nearby { .. }
             | Event::Met { .. }
+            | Event::Remembered { .. }
+            | Event::KeyChanged { .. }
             | Event::Connected { .. }
             | Event::Interrupted { .. }
             | Event::Left { .. }

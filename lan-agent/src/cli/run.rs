@@ -13,6 +13,7 @@ use crate::agent::event::{Event, TransferNumber};
 use crate::agent::question::Asker;
 use crate::agent::sessions::Sessions;
 use crate::config::AcceptPolicy;
+use crate::devices::DeviceBook;
 use crate::discovery::mdns::{LocalNames, Mdns};
 use crate::exit::{Exit, Stop};
 use crate::inbox::ReceiveFolder;
@@ -41,6 +42,7 @@ impl Run {
         console: &Console,
         folder: Option<Arc<ReceiveFolder>>,
         names: Option<LocalNames>,
+        doors: Vec<String>,
     ) -> Self {
         let (events, printed) = broadcast::channel(EVENTS);
         let (asker, questions) = Asker::channel();
@@ -57,6 +59,8 @@ impl Run {
             addresses,
             nearby: nearby_receiver,
             sent_records: crate::paths::sent_records(),
+            book: open_book(console),
+            doors,
             numbers: AtomicU64::new(0),
         });
         let reporter = Reporter::new(console.clone(), settings.format);
@@ -70,9 +74,9 @@ impl Run {
     /// Takes in a device that was met.
     ///
     /// # Errors
-    /// Too many are connected.
+    /// Too many are connected, or it pretends to be a remembered one.
     pub(super) async fn admit(&self, met: Met) -> Result<Handle, Stop> {
-        self.sessions.admit(met).await.ok_or_else(|| Stop::new(Exit::Failure, "too many devices are connected"))
+        Ok(self.sessions.admit(met).await?)
     }
 
     /// Says goodbye to every device, prints what is left to print, and ends.
@@ -89,6 +93,19 @@ impl Run {
         }
         for task in tasks {
             task.abort();
+        }
+    }
+}
+
+/// The remembered devices; a book that cannot be used is as good as none, and is left as it is.
+#[must_use]
+pub(super) fn open_book(console: &Console) -> Option<Arc<DeviceBook>> {
+    let directory = crate::paths::data_directory()?;
+    match DeviceBook::open(&directory) {
+        Ok(book) => Some(Arc::new(book)),
+        Err(error) => {
+            console.complain(&format!("Nobody is remembered: {error}."));
+            None
         }
     }
 }

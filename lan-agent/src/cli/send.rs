@@ -11,17 +11,20 @@ use super::Settings;
 use super::args::Send;
 use super::meeting_place::MeetingPlace;
 use super::open::open;
-use super::run::{Run, boot_id, start_mdns, wait_for_end};
+use super::run::{Run, boot_id, open_book, start_mdns, wait_for_end};
 use super::secret::{self, Shown};
+use crate::agent::again::{AgainError, Bond, meet_again};
 use crate::agent::event::Event;
 use crate::agent::question::{Answer, Question};
-use crate::agent::{Own, desk};
+use crate::agent::{Own, desk, reunion, trust};
 use crate::control::{ControlClient, ControlError, Reply, Request, Target};
+use crate::devices::Remembered;
 use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
-use crate::session::Handle;
+use crate::session::{Handle, Met};
+use crate::signaling_client::ServerUrl;
 use crate::source::{self, Collected};
 use crate::terminal::{Console, Reporter, answer, bytes, display};
 
@@ -132,13 +135,19 @@ async fn to_name(
         return unless_stopped(stop, CANCELLED, by_agent(agent, request, settings, console)).await;
     }
     let own = settings.own(console)?;
+    if let Some(book) = open_book(console)
+        && !book.named(name).is_empty()
+    {
+        let device = trust::only(&book, name)?;
+        return to_remembered(&device, content, &own, settings, console, stop).await;
+    }
     let mdns = start_mdns(settings, &boot_id(), console)
         .ok_or_else(|| Stop::new(Exit::Unreachable, "devices cannot be found by name here; use a link"))?;
     console.say(&format!("Looking for {}.", display(name)));
     let agent = find(&mdns, name, settings.timeout.unwrap_or(FIND_TIMEOUT)).await;
     let result = match agent {
         Ok(agent) => {
-            let run = Run::start(settings, console, None, Some(mdns.names()));
+            let run = Run::start(settings, console, None, Some(mdns.names()), Vec::new());
             let asker = run.context.asker.clone();
             let sending = async {
                 let handle = desk::call(&run.sessions, &agent, &own, &asker).await?;
@@ -152,6 +161,82 @@ async fn to_name(
     };
     mdns.shutdown().await;
     result
+}
+
+/// To a device that is remembered: at its doors, at those seen on this network, and wherever else the two met.
+async fn to_remembered(
+    device: &Remembered,
+    content: Content,
+    own: &Own,
+    settings: &Settings,
+    console: &Console,
+    stop: &CancellationToken,
+) -> Result<Exit, Stop> {
+    let mdns = start_mdns(settings, &boot_id(), console);
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
+    let sending = async {
+        let relay = settings.relay.as_ref().map(|relay| &relay.url);
+        let limit = settings.timeout.unwrap_or(FIND_TIMEOUT);
+        let met = find_again(device, own, &run, mdns.as_ref(), relay, limit).await?;
+        let handle = run.admit(met).await?;
+        deliver(&run, &handle, content).await
+    };
+    let sent = unless_stopped(stop, KEPT, sending).await;
+    run.finish().await;
+    if let Some(mdns) = mdns {
+        mdns.shutdown().await;
+    }
+    sent
+}
+
+/// Tries every place at once; the first meeting counts.
+async fn find_again(
+    device: &Remembered,
+    own: &Own,
+    run: &Run,
+    mdns: Option<&Mdns>,
+    relay: Option<&ServerUrl>,
+    limit: Duration,
+) -> Result<Met, Stop> {
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut agents = mdns.map(Mdns::nearby);
+    let mut tried: Vec<Vec<String>> = Vec::new();
+    let mut meeting = tokio::task::JoinSet::new();
+    loop {
+        let seen = agents.as_mut().map(|agents| agents.borrow_and_update().to_vec()).unwrap_or_default();
+        for place in reunion::places_of(device, &seen, relay) {
+            if tried.contains(&place) {
+                continue;
+            }
+            tried.push(place.clone());
+            let Some(client) = reunion::connect(&place) else { continue };
+            let (bond, own, asker) = (Bond::Remembered(device.bond.clone()), own.clone(), run.context.asker.clone());
+            meeting.spawn(async move {
+                let met = meet_again(&client, &bond, &own, &asker).await;
+                met.map(|met| met.at(place.into_iter().next().unwrap_or_default()))
+            });
+        }
+        let changed = async {
+            if let Some(agents) = &mut agents
+                && agents.changed().await.is_ok()
+            {
+                return;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            Some(met) = meeting.join_next() => match met {
+                Ok(Ok(met)) => return Ok(met),
+                Ok(Err(AgainError::KeyChanged)) => {
+                    let name = device.name.clone();
+                    return Err(crate::agent::sessions::AdmitError::KeyChanged { name }.into());
+                }
+                Ok(Err(AgainError::Signaling(_))) | Err(_) => {}
+            },
+            () = changed => {}
+            () = tokio::time::sleep_until(deadline) => return Err(trust::absent(device)),
+        }
+    }
 }
 
 /// The only agent of that name on this network.
@@ -223,7 +308,7 @@ async fn to_shown(
 ) -> Result<Exit, Stop> {
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
-    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
     let sending = async {
         let met = open(shown, &own, &run, settings, mdns.as_ref()).await?;
         let handle = run.admit(met).await?;
@@ -247,7 +332,7 @@ async fn to_whoever_comes(
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
     let place = MeetingPlace::open(settings, console).await?;
-    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names));
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
     let waiting = unless_stopped(stop, KEPT, wait_and_deliver(&place, &own, &run, content, settings.yes));
     let sent = match settings.timeout {
         None => waiting.await,
@@ -274,13 +359,21 @@ async fn wait_and_deliver(
     let asker = run.context.asker.clone();
     loop {
         let met = place.next_visitor(own, run).await?;
-        let Ok(handle) = run.admit(met).await else { continue };
-        let answer = if yes {
+        let handle = run.admit(met).await?;
+        let remembered = run.context.book.as_ref().is_some_and(|book| book.with_key(&handle.key).is_some());
+        let answer = if yes || remembered {
             Answer::Yes
         } else {
-            asker.ask(Question::Receiver { who: handle.who.clone(), what: content.describe() }).await
+            asker
+                .ask(Question::Receiver { who: handle.who.clone(), what: content.describe(), may_remember: true })
+                .await
         };
-        if answer == Answer::Yes {
+        if answer == Answer::YesAndRemember {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            // An error means that the device left; delivering says so.
+            let _ = handle.commands.send(crate::session::Command::Remember { reply }).await;
+        }
+        if matches!(answer, Answer::Yes | Answer::YesAndRemember) {
             return deliver(run, &handle, content).await;
         }
         let _ = handle.commands.send(crate::session::Command::Stop).await;

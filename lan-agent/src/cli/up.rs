@@ -14,6 +14,7 @@ use super::run::{Run, boot_id, open_folder, page_address, start_mdns};
 use crate::agent::code::{self, ShownCode};
 use crate::agent::event::Event;
 use crate::agent::home::Home;
+use crate::agent::reunion::Reunion;
 use crate::agent::rotation::{self, ShownLink};
 use crate::agent::sessions::Sessions;
 use crate::agent::{Own, nearby};
@@ -22,7 +23,7 @@ use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
-use crate::signaling_client::SignalingClient;
+use crate::signaling_client::{ServerUrl, SignalingClient};
 use crate::terminal::Console;
 
 /// Listed as long as the agent runs; the server takes no end for its own agent.
@@ -56,8 +57,10 @@ pub(super) async fn run(
     {
         console.complain(&format!("{error}. Links and QR codes work."));
     }
-    let run = Run::start(&settings, console, Some(folder.clone()), mdns.as_ref().map(Mdns::names));
     let (base, addresses) = page_address(&settings, home.port, console);
+    let doors = addresses.iter().map(|address| ServerUrl::of_agent(*address, home.port).to_string());
+    let doors = doors.take(lanyard_protocol::limits::DOORS).collect();
+    let run = Run::start(&settings, console, Some(folder.clone()), mdns.as_ref().map(Mdns::names), doors);
     run.context.tell(Event::Started {
         name: own.name.clone(),
         port: home.port,
@@ -88,6 +91,17 @@ pub(super) async fn run(
             status,
         };
         tasks.spawn(desk.serve(control));
+    }
+    if let Some(book) = run.context.book.clone() {
+        let reunion = Reunion {
+            own: own.clone(),
+            book,
+            sessions: run.sessions.clone(),
+            home: home.client.clone(),
+            relay: settings.relay.as_ref().map(|relay| relay.url.clone()),
+            agents: agents.clone(),
+        };
+        tasks.spawn(reunion.run());
     }
     tasks.spawn(show_codes(home.client.clone(), own.clone(), run.sessions.clone(), shown_code));
     tasks.spawn(show_links(home.client.clone(), base, own.clone(), run.sessions.clone(), shown));
@@ -176,9 +190,8 @@ async fn show_links(client: SignalingClient, base: String, own: Own, sessions: S
 }
 
 async fn admit(sessions: &Sessions, met: crate::session::Met) {
-    if sessions.admit(met).await.is_none() {
-        let message = "Too many devices are connected; one was turned away.".to_owned();
-        sessions.context().tell(Event::Warning { message });
+    if let Err(error) = sessions.admit(met).await {
+        sessions.context().tell(error.into());
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::agent::event::{Event, TransferNumber, Who};
 use crate::agent::question::{Answer, Question};
 use crate::discovery::registry::NearbyAgent;
+use crate::exit::{Exit, Stop};
 
 /// Bytes of one line: a thousand long paths, or the whole nearby list.
 const MAX_LINE_BYTES: u64 = 4 << 20;
@@ -25,6 +26,20 @@ pub enum Request {
         /// Keep telling.
         #[serde(default)]
         watch: bool,
+    },
+    /// Remember a connected device, or set what happens to the offers of a remembered one. Answered by questions and
+    /// [`Reply::Done`].
+    Trust {
+        /// Which.
+        name: String,
+        /// The policy as a person writes it; none leaves it as it is.
+        #[serde(default)]
+        policy: Option<String>,
+    },
+    /// Forget a remembered device. Answered by [`Reply::Done`].
+    Forget {
+        /// Which.
+        name: String,
     },
     /// Send files, folders or a text. Answered by events, questions, and [`Reply::Done`] at the end.
     Send {
@@ -95,6 +110,17 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// How a request ended, with what to say about it.
+    #[must_use]
+    pub fn done(result: Result<String, Stop>) -> Self {
+        match result {
+            Ok(message) => Self::Done { exit: Exit::Done.number(), message: Some(message) },
+            Err(stop) => Self::Done { exit: stop.exit.number(), message: Some(stop.message) },
+        }
+    }
+}
+
 /// The running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -117,6 +143,20 @@ pub struct Devices {
     pub connected: Vec<Who>,
     /// Other agents on this network.
     pub agents: Vec<NearbyAgent>,
+    /// Remembered devices, connected or not.
+    #[serde(default)]
+    pub remembered: Vec<RememberedDevice>,
+}
+
+/// A remembered device, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedDevice {
+    /// What it calls itself: hostile text.
+    pub name: String,
+    /// Whether it is connected now.
+    pub online: bool,
+    /// What happens to its offers, as a person writes it; none is what holds for everyone.
+    pub policy: Option<String>,
 }
 
 /// Reads one line; `None` at the end of the stream.
@@ -148,7 +188,7 @@ mod tests {
     async fn messages_come_out_as_they_went_in() {
         let who = Who { name: "Otter".to_owned(), trust: Trust::Scanned };
         let replies = [
-            Reply::Devices(Devices { connected: vec![who.clone()], agents: Vec::new() }),
+            Reply::Devices(Devices { connected: vec![who.clone()], ..Devices::default() }),
             Reply::Event { event: Event::Finished { transfer: 3, outcome: Outcome::Partly { failed: 1 } } },
             Reply::Event { event: Event::Met { who } },
             Reply::Ask { ask: 1, question: Question::ShowPictures { name: "x".to_owned(), row: "fox".to_owned() } },

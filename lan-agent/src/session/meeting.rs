@@ -24,6 +24,16 @@ pub struct Met {
     pub mailbox: Mailbox,
     /// The other side's number in it.
     pub peer: MemberNumber,
+    /// Address of the page of the server where that is; `None` at this device's own.
+    pub server: Option<String>,
+}
+
+impl Met {
+    /// Notes where it was.
+    #[must_use]
+    pub fn at(self, server: impl Into<String>) -> Self {
+        Self { server: Some(server.into()), ..self }
+    }
 }
 
 /// Why two devices did not meet.
@@ -62,13 +72,28 @@ enum Pictures {
 /// # Errors
 /// See [`MeetError`]. The mailbox is left.
 pub async fn meet(
+    mailbox: Mailbox,
+    pairing: Pairing,
+    asker: &Asker,
+    peer_name: &str,
+    patience: Option<Duration>,
+) -> Result<Met, MeetError> {
+    let peer = mailbox.others().first().copied();
+    meet_in(mailbox, peer, pairing, asker, peer_name, patience).await
+}
+
+/// As [`meet`], where `peer` is known to be in the mailbox.
+///
+/// # Errors
+/// See [`MeetError`]. The mailbox is left.
+pub async fn meet_in(
     mut mailbox: Mailbox,
+    mut peer: Option<MemberNumber>,
     mut pairing: Pairing,
     asker: &Asker,
     peer_name: &str,
     patience: Option<Duration>,
 ) -> Result<Met, MeetError> {
-    let mut peer = mailbox.others().first().copied();
     let mut unsent = Vec::new();
     let mut pictures: Option<Pictures> = None;
     let mut deadline = match peer {
@@ -91,7 +116,7 @@ pub async fn meet(
                 Output::Established(session) => {
                     send(&mailbox, peer, &mut unsent).await?;
                     let peer = peer.ok_or(MeetError::Gone)?;
-                    return Ok(Met { session: *session, mailbox, peer });
+                    return Ok(Met { session: *session, mailbox, peer, server: None });
                 }
                 Output::Refused(error) => debug!(%error, "refused a joiner, or a message of it"),
                 Output::Failed(error) => {

@@ -26,11 +26,12 @@ use lanyard_protocol::DeviceId;
 use lanyard_protocol::signaling::ListedDevice;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub use meeting::{MeetError, Met, meet};
+pub use meeting::{MeetError, Met, meet, meet_in};
 
 use crate::agent::event::{Event, TransferNumber, Trust, Who};
 use crate::agent::question::Asker;
 use crate::config::AcceptPolicy;
+use crate::devices::DeviceBook;
 use crate::discovery::mdns::LocalNames;
 use crate::inbox::ReceiveFolder;
 use crate::source::Collected;
@@ -53,6 +54,10 @@ pub struct Context {
     pub nearby: watch::Receiver<Arc<[ListedDevice]>>,
     /// Where it is kept what others accepted, so that it can carry on after this program was broken off.
     pub sent_records: Option<PathBuf>,
+    /// Whom this device remembers; `None` without a place to keep secrets.
+    pub book: Option<Arc<DeviceBook>>,
+    /// Addresses of this device's own server, for those who remember it.
+    pub doors: Vec<String>,
     /// Numbers for transfers.
     pub numbers: AtomicU64,
 }
@@ -89,6 +94,13 @@ pub enum Command {
         /// From the answer to `Send`.
         transfer: TransferNumber,
     },
+    /// This device's person wants the other one remembered.
+    Remember {
+        /// Told when both agreed, or why that cannot be.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// This device's person has forgotten the other one.
+    Forget,
     /// Carry on with a device that was met again.
     Adopt(Box<Met>),
     /// Say goodbye, keep parts, end.

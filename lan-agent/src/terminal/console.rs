@@ -82,6 +82,11 @@ impl Console {
         });
     }
 
+    /// What nobody may overlook, in red where there are colours.
+    pub fn alarm(&self, line: &str) {
+        if self.0.style.color { self.complain(&format!("\x1b[1;31m{line}\x1b[0m")) } else { self.complain(line) }
+    }
+
     /// A result: a line on stdout.
     pub fn result(&self, line: &str) {
         self.0.bars.suspend(|| {

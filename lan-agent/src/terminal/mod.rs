@@ -13,4 +13,4 @@ pub use console::{Console, ConsoleStyle};
 pub use format::{bytes, duration, shorten};
 pub use lanyard_transfer::display;
 pub use question::{answer, answer_questions};
-pub use report::{OutputFormat, Reporter};
+pub use report::{OutputFormat, Reporter, key_changed};

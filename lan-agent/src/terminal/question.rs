@@ -28,7 +28,7 @@ pub async fn answer_questions(console: Console, mut questions: mpsc::Receiver<As
 /// Asks one question. Dropping the future takes it off the screen.
 pub async fn answer(console: &Console, question: &Question, yes: bool) -> Answer {
     match question {
-        Question::Offer { who, files, total_bytes, first, folder, free_bytes } => {
+        Question::Offer { who, files, total_bytes, first, folder, free_bytes, may_remember } => {
             console.say(&format!(
                 "{} wants to send {} ({}).",
                 describe(who),
@@ -47,11 +47,17 @@ pub async fn answer(console: &Console, question: &Question, yes: bool) -> Answer
                 console.say(&format!("  and {more} more"));
             }
             console.say(&format!("Into {}, {} free.", display(folder), bytes(*free_bytes)));
-            yes_or_no(console, "Accept? [Y/n]", yes).await
+            yes_or_no(console, "Accept?", yes, *may_remember).await
         }
-        Question::Receiver { who, what } => {
+        Question::Receiver { who, what, may_remember } => {
             console.say(&format!("{} is here.", describe(who)));
-            yes_or_no(console, &format!("Send {}? [Y/n]", display(what)), yes).await
+            yes_or_no(console, &format!("Send {}?", display(what)), yes, *may_remember).await
+        }
+        Question::Remember { who } => {
+            console
+                .say(&format!("{} wants to be remembered, so that the two meet again by themselves.", describe(who)));
+            // Nobody is remembered without a person who says so.
+            if yes { Answer::No } else { no_or_yes(console, "Remember it too? [y/N]").await }
         }
         Question::PickPictures { name, rows } => {
             console.say(&format!("{} wants to connect. Which row is on its screen?", display(name)));
@@ -63,12 +69,24 @@ pub async fn answer(console: &Console, question: &Question, yes: bool) -> Answer
         Question::ShowPictures { name, row } => {
             console.say(&format!("Pick this row on {}:", display(name)));
             console.say(&format!("     {row}"));
-            yes_or_no(console, "Is it one of the rows there? [Y/n]", false).await
+            yes_or_no(console, "Is it one of the rows there?", false, false).await
         }
     }
 }
 
-async fn yes_or_no(console: &Console, prompt: &str, yes: bool) -> Answer {
+async fn no_or_yes(console: &Console, prompt: &str) -> Answer {
+    loop {
+        let Some(line) = console.ask_line(prompt, ANSWER_TIMEOUT).await else { return Answer::NoAnswer };
+        match line.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Answer::Yes,
+            "" | "n" | "no" => return Answer::No,
+            _ => console.complain("Type y or n."),
+        }
+    }
+}
+
+async fn yes_or_no(console: &Console, prompt: &str, yes: bool, may_remember: bool) -> Answer {
+    let prompt = &format!("{prompt} {}", if may_remember { "[Y/n, r = yes and remember it]" } else { "[Y/n]" });
     if yes {
         console.say(&format!("{prompt} yes"));
         return Answer::Yes;
@@ -78,7 +96,8 @@ async fn yes_or_no(console: &Console, prompt: &str, yes: bool) -> Answer {
         match line.trim().to_ascii_lowercase().as_str() {
             "" | "y" | "yes" => return Answer::Yes,
             "n" | "no" => return Answer::No,
-            _ => console.complain("Type y or n."),
+            "r" | "remember" if may_remember => return Answer::YesAndRemember,
+            _ => console.complain(if may_remember { "Type y, n or r." } else { "Type y or n." }),
         }
     }
 }

@@ -84,6 +84,10 @@ impl Reporter {
                 });
             }
             Event::Met { who } => console.say(&format!("{} is connecting.", describe(who))),
+            Event::Remembered { who } => {
+                console.say(&format!("{} is remembered: the two meet again by themselves.", describe(who)));
+            }
+            Event::KeyChanged { name } => console.alarm(&key_changed(name)),
             Event::Connected { who, route } => {
                 console.say(&format!("{} is connected: {}.", describe(who), route.badge()))
             }
@@ -147,6 +151,17 @@ fn door(address: IpAddr, port: u16) -> String {
         IpAddr::V4(v4) => format!("http://{v4}:{port}/"),
         IpAddr::V6(v6) => format!("http://[{v6}]:{port}/"),
     }
+}
+
+/// The stop page in one paragraph (UX §4).
+#[must_use]
+pub fn key_changed(name: &str) -> String {
+    let name = display(name);
+    format!(
+        "STOP. A device that calls itself {name} has another key than the {name} you remember. It may have been set up \
+         anew, or somebody pretends to be it. Nothing was accepted from it. If you know why the key changed: \
+         lanyard forget {name:?}, then pair again. If not, leave it."
+    )
 }
 
 /// What happened, what is kept, what next.

@@ -2,6 +2,7 @@
 
 mod linking;
 mod offers;
+mod remembering;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -80,6 +81,9 @@ pub(super) struct Conversation {
     progress_at: Option<Instant>,
     /// Decisions about offers.
     decisions: JoinSet<(TransferId, Answer)>,
+    /// Whether the two are to remember each other, and answers to that question.
+    remembering: remembering::Remembering,
+    remember_answers: JoinSet<Answer>,
     /// Texts that wait to be acknowledged.
     texts: VecDeque<(u64, tokio::sync::oneshot::Sender<Result<(), String>>)>,
     nearby: watch::Receiver<Arc<[ListedDevice]>>,
@@ -143,6 +147,8 @@ impl Conversation {
             lost_at: Some(now),
             progress_at: None,
             decisions: JoinSet::new(),
+            remembering: remembering::Remembering::default(),
+            remember_answers: JoinSet::new(),
             texts: VecDeque::new(),
             nearby,
             unknown: Vec::new(),
@@ -158,6 +164,7 @@ impl Conversation {
             self.begin_attempt(1).await;
         }
         self.nearby.mark_changed();
+        self.begin_remembering();
         while self.turn().await == Next::GoOn {}
         self.end().await;
     }
@@ -191,6 +198,12 @@ impl Conversation {
             Some(decision) = self.decisions.join_next() => {
                 if let Ok((transfer, answer)) = decision {
                     self.handle_decision(transfer, answer);
+                }
+                Next::GoOn
+            }
+            Some(answer) = self.remember_answers.join_next() => {
+                if let Ok(answer) = answer {
+                    self.handle_remember_answer(answer);
                 }
                 Next::GoOn
             }
@@ -228,6 +241,8 @@ impl Conversation {
                     let _ = self.exchange.cancel(id, CancelReason::ByPerson);
                 }
             }
+            Command::Remember { reply } => self.want_remembered(Some(reply)),
+            Command::Forget => self.tell_forgotten(),
             Command::Adopt(met) => self.adopt(*met).await,
             Command::Stop => return Next::End,
         }
@@ -297,6 +312,7 @@ impl Conversation {
             self.begin_attempt(1).await;
         }
         self.nearby.mark_changed();
+        self.begin_remembering();
     }
 
     // --- mailbox ---
@@ -364,7 +380,7 @@ impl Conversation {
             }
             // This device shows no list of its own.
             PeerMessage::Nearby { .. } => {}
-            PeerMessage::Remember { .. } => {}
+            PeerMessage::Remember { wanted, doors } => self.handle_remember(wanted, doors),
             PeerMessage::Bye => return Next::End,
         }
         Next::GoOn

@@ -219,7 +219,11 @@ impl Conversation {
             );
             return self.decline(transfer, DeclineReason::NoSpace, message);
         }
-        if self.context.accept.accepts(summary.total_bytes) {
+        let key = self.met.session.peer_key();
+        let remembered = self.context.book.as_ref().and_then(|book| book.with_key(&key));
+        let may_remember = remembered.is_none() && self.may_be_remembered();
+        let policy = remembered.and_then(|device| device.policy).unwrap_or(self.context.accept);
+        if policy.accepts(summary.total_bytes) {
             return self.handle_decision(transfer, Answer::Yes);
         }
         let question = Question::Offer {
@@ -229,6 +233,7 @@ impl Conversation {
             first,
             folder: folder.path().display().to_string(),
             free_bytes: folder.free_bytes(),
+            may_remember,
         };
         let asker = self.context.asker.clone();
         let asking = self.decisions.spawn(async move {
@@ -244,8 +249,11 @@ impl Conversation {
 
     pub(super) fn handle_decision(&mut self, transfer: TransferId, answer: Answer) {
         let Some(entries) = self.exchange.manifest(transfer).map(|manifest| manifest.summary().entries) else { return };
+        if answer == Answer::YesAndRemember {
+            self.want_remembered(None);
+        }
         match answer {
-            Answer::Yes => {
+            Answer::Yes | Answer::YesAndRemember => {
                 let all = [Span { first: 0, count: entries }];
                 fail_point::before(Step::Accept);
                 let accepted = self.exchange.accept(Instant::now(), transfer, &all);
