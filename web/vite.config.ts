@@ -27,6 +27,8 @@ export default defineConfig({
     // Runs against the Rust side, which must be built first: `npm run test:interop` names its own files.
     exclude: process.env['LANYARD_INTEROP'] === undefined ? ['src/**/*.interop.test.ts'] : [],
     environment: 'node',
+    // Whole applications meet and move files in one test, on machines that do other things too.
+    testTimeout: 20_000,
     // A component's test stands beside it and starts with `// @vitest-environment jsdom`.
     restoreMocks: true,
   },

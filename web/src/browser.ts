@@ -8,6 +8,7 @@ import { openKnownDevices } from './core/storage/known';
 import { Ledger } from './core/storage/ledger';
 import { DESKTOP_LIMIT_BYTES, MemorySink, PHONE_LIMIT_BYTES } from './core/storage/memory';
 import { OpfsSink, opfsAvailable } from './core/storage/opfs';
+import { PickingSink } from './core/storage/picked';
 import { reconcile } from './core/storage/reconcile';
 import type { Sink } from './core/storage/sink';
 import { WebLocks } from './core/storage/tab_lock';
@@ -36,7 +37,8 @@ export async function browserEnvironment(): Promise<Environment> {
   const small = platform === 'phone' || platform === 'tablet';
   const memoryLimit = small ? PHONE_LIMIT_BYTES : DESKTOP_LIMIT_BYTES;
   const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker()).catch(() => null) : null;
-  const sink: Sink = onDisk ?? new MemorySink(memoryLimit);
+  const picking = onDisk === null ? null : new PickingSink(onDisk);
+  const sink: Sink = picking ?? new MemorySink(memoryLimit);
   const ledger = await openLedger(onDisk);
   return {
     origin: `${location.origin}/`,
@@ -55,8 +57,26 @@ export async function browserEnvironment(): Promise<Environment> {
     sink,
     ledger,
     hashPiece,
+    pickPlace: picking === null ? null : placePicker(picking),
     receiveLimitBytes: onDisk === null ? memoryLimit : null,
     save: openExport(),
+  };
+}
+
+interface SavePicker {
+  showSaveFilePicker?(wish: { suggestedName: string }): Promise<FileSystemFileHandle>;
+}
+
+/** Chromium on desktops. */
+function placePicker(sink: PickingSink): Environment['pickPlace'] {
+  const browser: Window & SavePicker = window;
+  if (browser.showSaveFilePicker === undefined) return null;
+  return async (transfer, suggestedName) => {
+    // Fails when the person closes it.
+    const handle = await browser.showSaveFilePicker?.({ suggestedName }).catch(() => null);
+    if (handle == null) return false;
+    sink.pick(transfer, handle);
+    return true;
   };
 }
 

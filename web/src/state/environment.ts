@@ -37,6 +37,8 @@ export interface Environment {
   /** What is kept of transfers; reconciled with the sink. */
   ledger: Ledger;
   hashPiece: PieceHasher;
+  /** Asks the person where to save a file, and has it written there; `null` where the browser cannot. */
+  pickPlace: ((transfer: string, name: string) => Promise<boolean>) | null;
   /** Largest batch this page takes, when the free space alone does not say. */
   receiveLimitBytes: number | null;
   /** Hands files to the browser's downloads: one as it is, several as one zip. */

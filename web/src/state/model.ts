@@ -187,6 +187,8 @@ export interface OfferEntry {
 export type SpaceView =
   | { state: 'checking' }
   | { state: 'fits'; freeBytes: number | null }
+  /** One file that takes more than half of what is free: the person chooses a place for it by accepting. */
+  | { state: 'pick'; freeBytes: number }
   /** Accept stays disabled. `memory`: open the secure page or send fewer; `disk`: free some space. */
   | { state: 'too_large'; limitBytes: number; where: 'memory' | 'disk' };
 

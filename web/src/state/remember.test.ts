@@ -66,8 +66,9 @@ class Browser {
         sink,
         ledger,
         hashPiece,
+        pickPlace: null,
         receiveLimitBytes: null,
-        save: () => undefined,
+        save: () => Promise.resolve(),
       },
       model,
     );

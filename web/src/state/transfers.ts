@@ -48,6 +48,8 @@ interface Transfer {
   entries: readonly OfferedEntry[];
   /** What a person chose to send, as long as this page remembers. */
   items: readonly SendItem[];
+  /** It is written where the person chose, and needs no saving. */
+  picked: boolean;
   /** Entries that are whole at the receiver. */
   done: Set<number>;
   failed: Set<number>;
@@ -86,7 +88,8 @@ export class Transfers {
     const entries = kept.entries.map(offeredEntry);
     const done = new Set(indicesOf(kept.done));
     for (const [file, { fate }] of journal?.files ?? []) if (fate.kind === 'placed') done.add(file);
-    const transfer = { exchange: null, deviceId: peer, peer, platform, direction, entries, items: [], done, failed: new Set<number>(), failure: null };
+    const files = { picked: false, done, failed: new Set<number>(), failure: null };
+    const transfer = { exchange: null, deviceId: peer, peer, platform, direction, entries, items: [], ...files };
     this.#transfers.set(id, transfer);
     const row = this.#addRow(id, peer, deviceName, transfer, { kind: 'kept', needs: this.#needs(id) });
     row.startedAtMs = kept.startedAtMs;
@@ -224,12 +227,29 @@ export class Transfers {
   acceptOffer(id: string): void {
     const offer = this.#model.offers.find((one) => one.id === id);
     const transfer = this.#transfers.get(id);
-    if (offer?.space.state !== 'fits' || transfer === undefined) return;
-    this.#removeOffer(id);
-    this.#addRow(id, offer.deviceId, offer.deviceName, transfer, { kind: 'moving' });
+    if (offer === undefined || transfer === undefined) return;
+    if (offer.space.state === 'pick') void this.#acceptInto(id, transfer);
+    if (offer.space.state !== 'fits') return;
     this.#environment.sink.expect(offer.totalBytes);
     const entries = transfer.entries.map(keptEntry);
     this.#keep(id, offer.deviceName, transfer, entries, [{ first: 0, count: entries.length }]);
+    this.#accept(offer, transfer);
+  }
+
+  /** Into a file that the person chooses. Nothing of it is kept over a reload. */
+  async #acceptInto(id: string, transfer: Transfer): Promise<void> {
+    const name = baseName(transfer.entries[0]?.path ?? '');
+    const chosen = (await this.#environment.pickPlace?.(id, name)) ?? false;
+    // The time to answer may be over meanwhile.
+    const offer = this.#model.offers.find((one) => one.id === id);
+    if (!chosen || offer === undefined) return;
+    transfer.picked = true;
+    this.#accept(offer, transfer);
+  }
+
+  #accept({ id, deviceId, deviceName }: OfferView, transfer: Transfer): void {
+    this.#removeOffer(id);
+    this.#addRow(id, deviceId, deviceName, transfer, { kind: 'moving' });
     transfer.exchange?.accept(id);
   }
 
@@ -535,6 +555,11 @@ export class Transfers {
   async #checkSpace(id: string, totalBytes: number): Promise<void> {
     const { sink } = this.#environment;
     const freeBytes = await sink.freeBytes();
+    const pickable = this.#environment.pickPlace !== null && this.#transfers.get(id)?.entries.length === 1;
+    if (pickable && freeBytes !== null && totalBytes > freeBytes / 2) {
+      this.#setSpace(id, { state: 'pick', freeBytes });
+      return;
+    }
     const tooLarge = freeBytes !== null && totalBytes > freeBytes;
     this.#setSpace(
       id,
@@ -598,7 +623,7 @@ export class Transfers {
     row.bytesPerSecond = null;
     row.etaSeconds = null;
     // What is whole can be saved, however the rest of it ended.
-    row.canSave = row.direction === 'receive' && row.doneFiles > 0;
+    row.canSave = row.direction === 'receive' && row.doneFiles > 0 && this.#transfers.get(row.id)?.picked !== true;
     row.canRetry = row.direction === 'send' && (this.#transfers.get(row.id)?.failed.size ?? 0) > 0;
   }
 }
@@ -612,7 +637,8 @@ function newTransfer(
   items: readonly SendItem[],
 ): Transfer {
   const { id: deviceId, platform } = device;
-  return { exchange, deviceId, peer, platform, direction, entries, items, done: new Set(), failed: new Set(), failure: null };
+  const files = { picked: false, done: new Set<number>(), failed: new Set<number>(), failure: null };
+  return { exchange, deviceId, peer, platform, direction, entries, items, ...files };
 }
 
 function offeredEntry(entry: ManifestEntry): OfferedEntry {

@@ -19,15 +19,61 @@ export function itemsFromField(files: FileList | null): SendItem[] {
 export async function itemsFromDrop(transfer: DataTransfer): Promise<SendItem[]> {
   const entries: FileSystemEntry[] = [];
   const loose: SendItem[] = [];
+  const handles = new Map<FileSystemEntry, Promise<FileSystemFileHandle | null>>();
   for (const item of transfer.items) {
     if (item.kind !== 'file') continue;
+    const handle = handleOf(item);
     const entry = item.webkitGetAsEntry();
     const file = entry === null ? item.getAsFile() : null;
-    if (entry !== null) entries.push(entry);
+    if (entry !== null) {
+      entries.push(entry);
+      handles.set(entry, handle);
+    }
     else if (file !== null) loose.push({ kind: 'file', path: file.name, file });
   }
-  const read = await Promise.all(entries.map((entry) => itemsOfEntry(entry)));
+  const read = await Promise.all(
+    entries.map(async (entry) => withHandle(await itemsOfEntry(entry), (await handles.get(entry)) ?? null)),
+  );
   return [...loose, ...read.flat()];
+}
+
+interface DroppedItem extends DataTransferItem {
+  getAsFileSystemHandle?(): Promise<FileSystemHandle | null>;
+}
+
+/** Chromium: a way back to the file after a reload. */
+async function handleOf(item: DroppedItem): Promise<FileSystemFileHandle | null> {
+  const handle = (await item.getAsFileSystemHandle?.().catch(() => null)) ?? null;
+  return handle?.kind === 'file' ? (handle as FileSystemFileHandle) : null;
+}
+
+function withHandle(items: SendItem[], handle: FileSystemFileHandle | null): SendItem[] {
+  return handle === null ? items : items.map((item) => (item.kind === 'file' ? { ...item, handle } : item));
+}
+
+interface OpenPicker {
+  showOpenFilePicker?(wish: { multiple: boolean }): Promise<FileSystemFileHandle[]>;
+}
+
+/** How soon no person can have closed a picker: then it was never shown. */
+const SHOWN_MS = 250;
+
+/**
+ * Files by the browser's own picker, which gives a way back to them after a reload. `null` where there is none, or where
+ * it was not shown: the field does it then. Chromium on desktops; on phones the field leads to the photos.
+ */
+export async function itemsFromPicker(): Promise<SendItem[] | null> {
+  const browser: Window & OpenPicker = window;
+  if (browser.showOpenFilePicker === undefined || !matchMedia('(pointer: fine)').matches) return null;
+  const asked = performance.now();
+  try {
+    const handles = await browser.showOpenFilePicker({ multiple: true });
+    return await Promise.all(
+      handles.map(async (handle): Promise<SendItem> => ({ kind: 'file', path: handle.name, file: await handle.getFile(), handle })),
+    );
+  } catch {
+    return performance.now() - asked < SHOWN_MS ? null : [];
+  }
 }
 
 /** Whether what hovers or was pasted has files in it. */
