@@ -49,6 +49,27 @@ pub struct TurnConfig {
     pub gigabytes_per_day: u64,
     /// Microseconds to let packets gather when many come one by one; 0 for never, at most 1000.
     pub gather_microseconds: u64,
+    /// How datagrams are moved.
+    pub data_plane: DataPlane,
+}
+
+/// How datagrams are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataPlane {
+    /// The fastest way that this system has: on Linux many in one call, elsewhere one by one.
+    #[default]
+    Auto,
+    /// One by one, by calls that every system has. Clients then hear of no ICMP errors, and packets to which
+    /// DONT-FRAGMENT is attached are refused.
+    Portable,
+}
+
+impl DataPlane {
+    /// Whether the calls of Linux are used.
+    pub(crate) fn is_batched(self) -> bool {
+        cfg!(target_os = "linux") && self == Self::Auto
+    }
 }
 
 impl Default for TurnConfig {
@@ -72,6 +93,7 @@ impl Default for TurnConfig {
             megabits_per_user: 100,
             gigabytes_per_day: 0,
             gather_microseconds: 100,
+            data_plane: DataPlane::Auto,
         }
     }
 }

@@ -1,13 +1,12 @@
-//! How the rest of the relay talks to the worker: a bounded queue, and a file descriptor that wakes it.
+//! How the rest of the relay talks to the worker: a bounded queue, and a bell that wakes it.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lanyard_turn_core::{FiveTuple, Limits, PeerPolicy, RoomMember, SharedSecret, StaticUser};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
+use super::poller::Waker;
 use super::snapshot::Snapshot;
 use super::stream_queue::StreamQueue;
 
@@ -59,23 +58,21 @@ pub(super) struct Unavailable;
 /// Wakes the worker.
 #[derive(Debug)]
 pub(super) struct Bell {
-    event: EventFd,
+    waker: Waker,
     is_rung: AtomicBool,
     stop: AtomicBool,
     next_stream: AtomicU64,
 }
 
 impl Bell {
-    pub(super) fn new() -> io::Result<Self> {
-        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+    pub(super) fn new(waker: Waker) -> Self {
         let (is_rung, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { event, is_rung, stop, next_stream: AtomicU64::new(0) })
+        Self { waker, is_rung, stop, next_stream: AtomicU64::new(0) }
     }
 
     pub(super) fn ring(&self) {
         if !self.is_rung.swap(true, Ordering::AcqRel) {
-            // Fails only when it was rung 2^64 times.
-            let _ = self.event.write(1);
+            self.waker.wake();
         }
     }
 
@@ -86,17 +83,12 @@ impl Bell {
 
     /// For the worker: to be called before the queues are looked at.
     pub(super) fn answer(&self) {
-        // Nothing to read: rung again before this was noticed.
-        let _ = self.event.read();
+        self.waker.answer();
         self.is_rung.store(false, Ordering::Release);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
-    }
-
-    pub(super) fn event(&self) -> &EventFd {
-        &self.event
     }
 }
 

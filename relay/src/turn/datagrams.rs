@@ -1,47 +1,29 @@
-//! Many datagrams in one system call: `recvmmsg` with trains (UDP GRO), `sendmmsg` with trains (UDP GSO).
-//!
-//! The only unsafe code of the relay, and small for that reason. No wrapper fits: `nix` does not reset the length of the
-//! control buffers between calls of `recvmmsg`, so trains are only told apart until the first plain datagram, and it
-//! gives all messages of one `sendmmsg` the same control messages; `quinn-udp` has no `sendmmsg` and sets DF on all
-//! packets. Addresses and control messages are read and written as plain bytes, in safe code: what is unsafe is a few
-//! system calls, those on headers whose pointers are set, from live slices, right before.
+//! Datagrams as they come in and go out, many at a time where the system can.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd as _;
 
-use libc::{c_int, iovec, mmsghdr};
+use mio::net::UdpSocket;
+
+#[cfg(target_os = "linux")]
+use super::batch::{BatchReader, BatchSender};
+use super::config::DataPlane;
 
 /// Datagrams, or trains, that are read before any is sent on.
 pub(super) const SLOTS: usize = 128;
-/// Datagrams asked for in one call.
-const PER_CALL: usize = 64;
 /// The largest datagram, and the largest train.
-const SLOT_BYTES: usize = 65_536;
+pub(super) const SLOT_BYTES: usize = 65_536;
 /// From slot to slot. No multiple of the page size: the starts of all slots would share a few cache lines.
-const STRIDE: usize = SLOT_BYTES + 2112;
-/// Messages of one `sendmmsg`.
-const SENDS_PER_CALL: usize = 64;
+pub(super) const STRIDE: usize = SLOT_BYTES + 2112;
 /// Segments of a train (`UDP_MAX_SEGMENTS` of older kernels).
 pub(super) const MAX_SEGMENTS: usize = 64;
 /// Bytes of a train's payload: what fits into one IPv4 packet, with room for options.
 pub(super) const MAX_TRAIN_BYTES: usize = 65_000;
 /// Bytes of a segment: with more than this, a train might need fragments, which segments cannot be.
 pub(super) const MAX_SEGMENT_BYTES: usize = 1_452;
-
-/// A socket address as the kernel writes it: `sockaddr_in` or `sockaddr_in6`.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Name([u8; 32]);
-
-/// Control messages: destination address, segment size and drop counter of one datagram take 88 bytes.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; 128]);
-
-const EMPTY_NAME: Name = Name([0; 32]);
-const EMPTY_CONTROL: Control = Control([0; 128]);
 
 /// A datagram, or a train of equally long ones (the last may be shorter), as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -65,92 +47,66 @@ impl<'a> Received<'a> {
     }
 }
 
+/// What was read into a slot.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Arrival {
+    /// `None` when the address is of no family that is known.
+    pub(super) from: Option<SocketAddr>,
+    pub(super) to: Option<IpAddr>,
+    pub(super) bytes: usize,
+    pub(super) segment_bytes: Option<usize>,
+    pub(super) dropped: Option<u32>,
+}
+
+/// How datagrams are read.
+enum Reader {
+    /// Many in one call.
+    #[cfg(target_os = "linux")]
+    Batch(BatchReader),
+    /// One in a call, which every system can.
+    OneByOne,
+}
+
 /// Buffers for what is read.
 pub(super) struct Inbox {
     bytes: Vec<u8>,
-    names: Vec<Name>,
-    controls: Vec<Control>,
-    lengths: Vec<Lengths>,
-    iovecs: Vec<iovec>,
-    headers: Vec<mmsghdr>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Lengths {
-    bytes: usize,
-    control: usize,
+    arrivals: Vec<Arrival>,
+    reader: Reader,
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0; SLOTS * STRIDE],
-            names: vec![EMPTY_NAME; SLOTS],
-            controls: vec![EMPTY_CONTROL; SLOTS],
-            lengths: vec![Lengths::default(); SLOTS],
-            iovecs: Vec::with_capacity(PER_CALL),
-            headers: Vec::with_capacity(PER_CALL),
-        }
+    pub(super) fn new(data_plane: DataPlane) -> Self {
+        let reader = match data_plane {
+            #[cfg(target_os = "linux")]
+            DataPlane::Auto => Reader::Batch(BatchReader::new()),
+            #[cfg(not(target_os = "linux"))]
+            DataPlane::Auto => Reader::OneByOne,
+            DataPlane::Portable => Reader::OneByOne,
+        };
+        Self { bytes: vec![0; SLOTS * STRIDE], arrivals: vec![Arrival::default(); SLOTS], reader }
     }
 
-    /// Reads into the slots from `first` on, at most `most` of them, without waiting. Returns how many were filled.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, first: usize, most: usize) -> io::Result<usize> {
-        let last = SLOTS.min(first + most.min(PER_CALL));
+    /// Reads into the slots from `first` on, at most `most` of them, without waiting. Returns how many were filled:
+    /// fewer than could have been when there is no more.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, first: usize, most: usize) -> io::Result<usize> {
+        let last = SLOTS.min(first + most);
         if first >= last {
             return Ok(0);
         }
-        self.iovecs.clear();
-        self.headers.clear();
-        for slot in self.bytes[first * STRIDE..last * STRIDE].chunks_exact_mut(STRIDE) {
-            self.iovecs.push(iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: SLOT_BYTES });
+        let bytes = &mut self.bytes[first * STRIDE..last * STRIDE];
+        let arrivals = &mut self.arrivals[first..last];
+        match &mut self.reader {
+            #[cfg(target_os = "linux")]
+            Reader::Batch(reader) => reader.receive(socket.as_fd(), bytes, arrivals),
+            Reader::OneByOne => receive_one_by_one(socket, bytes, arrivals),
         }
-        let parts = self.names[first..last].iter_mut().zip(&mut self.controls[first..last]).zip(&mut self.iovecs);
-        for ((name, control), iovec) in parts {
-            let mut header = empty_header();
-            header.msg_hdr.msg_name = name.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
-            header.msg_hdr.msg_iov = iovec;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
-            self.headers.push(header);
-        }
-        let count = self.headers.len() as libc::c_uint;
-        // SAFETY: `count` headers, each with pointers into `names`, `controls`, `iovecs` and, through these, `bytes`.
-        // All were made above from exclusive borrows of whole elements, none was moved or grown since, and the lengths
-        // are those of the elements. The kernel writes plain bytes there and keeps no pointer.
-        #[expect(unsafe_code, reason = "see the module's text")]
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT as _,
-                std::ptr::null_mut(),
-            )
-        };
-        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        for (lengths, header) in self.lengths[first..last].iter_mut().zip(&self.headers[..received]) {
-            #[allow(clippy::unnecessary_cast, reason = "the type differs between C libraries")]
-            let control = header.msg_hdr.msg_controllen as usize;
-            *lengths = Lengths { bytes: (header.msg_len as usize).min(SLOT_BYTES), control };
-        }
-        Ok(received)
     }
 
     /// What was read into a slot; `None` when its address is of no family that is known.
     pub(super) fn get(&self, slot: usize) -> Option<Received<'_>> {
-        let lengths = self.lengths[slot];
-        let bytes = &self.bytes[slot * STRIDE..][..lengths.bytes];
-        let control = &self.controls[slot].0;
-        let facts = read_control(&control[..lengths.control.min(control.len())]);
-        Some(Received {
-            from: decode_name(&self.names[slot].0)?,
-            to: facts.to,
-            bytes,
-            segment_bytes: facts.segment_bytes.unwrap_or(bytes.len()),
-            dropped: facts.dropped,
-        })
+        let Arrival { from, to, bytes, segment_bytes, dropped } = self.arrivals[slot];
+        let bytes = &self.bytes[slot * STRIDE..][..bytes];
+        Some(Received { from: from?, to, bytes, segment_bytes: segment_bytes.unwrap_or(bytes.len()), dropped })
     }
 
     /// Where in this inbox a slice of it lies, to be found again by [`Inbox::slice`].
@@ -163,6 +119,18 @@ impl Inbox {
     pub(super) fn slice(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }
+}
+
+fn receive_one_by_one(socket: &UdpSocket, bytes: &mut [u8], arrivals: &mut [Arrival]) -> io::Result<usize> {
+    for (filled, (slot, arrival)) in bytes.chunks_exact_mut(STRIDE).zip(arrivals).enumerate() {
+        match socket.recv_from(&mut slot[..SLOT_BYTES]) {
+            Ok((bytes, from)) => *arrival = Arrival { from: Some(from), bytes, ..Arrival::default() },
+            Err(error) if filled == 0 => return Err(error),
+            // An error other than that there is no more will be met again.
+            Err(_) => return Ok(filled),
+        }
+    }
+    Ok(bytes.len() / STRIDE)
 }
 
 /// A datagram, or a train, to be sent.
@@ -184,225 +152,70 @@ pub(super) struct ToSend {
     pub(super) is_closed: bool,
 }
 
-/// Headers for what is sent; kept to be used again.
+/// How datagrams are sent.
+enum Writer {
+    /// Many in one call.
+    #[cfg(target_os = "linux")]
+    Batch(BatchSender),
+    /// One in a call, after its parts were put together here.
+    OneByOne(Vec<u8>),
+}
+
+/// Hands datagrams to the system.
 pub(super) struct Sender {
-    names: Vec<Name>,
-    controls: Vec<Control>,
-    headers: Vec<mmsghdr>,
+    writer: Writer,
 }
 
 impl Sender {
-    pub(super) fn new() -> Self {
-        Self {
-            names: vec![EMPTY_NAME; SENDS_PER_CALL],
-            controls: vec![EMPTY_CONTROL; SENDS_PER_CALL],
-            headers: Vec::with_capacity(SENDS_PER_CALL),
-        }
+    pub(super) fn new(data_plane: DataPlane) -> Self {
+        let writer = match data_plane {
+            #[cfg(target_os = "linux")]
+            DataPlane::Auto => Writer::Batch(BatchSender::new()),
+            #[cfg(not(target_os = "linux"))]
+            DataPlane::Auto => Writer::OneByOne(Vec::new()),
+            DataPlane::Portable => Writer::OneByOne(Vec::new()),
+        };
+        Self { writer }
     }
 
-    /// Hands messages to the kernel in order, as many as one call takes, without waiting. Returns how many went; an
+    /// Whether it takes trains.
+    pub(super) fn takes_trains(&self) -> bool {
+        !matches!(self.writer, Writer::OneByOne(_))
+    }
+
+    /// Hands messages to the system in order, as many as it takes at once, without waiting. Returns how many went; an
     /// error is about the first.
     pub(super) fn send(
         &mut self,
-        socket: BorrowedFd<'_>,
+        socket: &UdpSocket,
         messages: &[ToSend],
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        self.headers.clear();
-        let parts = messages.iter().zip(self.names.iter_mut().zip(&mut self.controls));
-        for (message, (name, control)) in parts {
-            let slices = &slices[message.slices.clone()];
-            let mut header = empty_header();
-            if let Some(to) = message.to {
-                header.msg_hdr.msg_namelen = encode_name(to, &mut name.0) as libc::socklen_t;
-                header.msg_hdr.msg_name = name.0.as_mut_ptr().cast();
+        match &mut self.writer {
+            #[cfg(target_os = "linux")]
+            Writer::Batch(sender) => sender.send(socket.as_fd(), messages, slices),
+            Writer::OneByOne(buffer) => {
+                let Some(message) = messages.first() else { return Ok(0) };
+                debug_assert!(message.segment_bytes.is_none(), "no trains");
+                buffer.clear();
+                slices[message.slices.clone()].iter().for_each(|slice| buffer.extend_from_slice(slice));
+                match message.to {
+                    Some(to) => socket.send_to(buffer, to),
+                    None => socket.send(buffer),
+                }
+                .map(|_| 1)
             }
-            // An `IoSlice` is an `iovec` by its documentation; sending only reads through it.
-            header.msg_hdr.msg_iov = slices.as_ptr().cast::<iovec>().cast_mut();
-            header.msg_hdr.msg_iovlen = slices.len() as _;
-            let control_bytes = write_control(message, &mut control.0);
-            if control_bytes > 0 {
-                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-                header.msg_hdr.msg_controllen = control_bytes as _;
-            }
-            self.headers.push(header);
-        }
-        let count = self.headers.len();
-        if count == 0 {
-            return Ok(0);
-        }
-        // SAFETY: `count` headers with pointers into `names` and `controls`, which are not moved or grown since, and to
-        // the borrowed `slices`; lengths are those of what was written. The kernel only reads there, and writes
-        // `msg_len` into the headers.
-        #[expect(unsafe_code, reason = "see the module's text")]
-        let sent = unsafe {
-            if count == 1 {
-                let sent = libc::sendmsg(socket.as_raw_fd(), &raw const self.headers[0].msg_hdr, libc::MSG_DONTWAIT);
-                if sent < 0 { -1 } else { 1 }
-            } else {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
-                )
-            }
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-}
-
-/// Sets IP_MTU_DISCOVER, which says whether packets may be cut; no wrapper has it.
-pub(super) fn set_path_mtu_discovery(socket: BorrowedFd<'_>, mode: c_int) -> io::Result<()> {
-    // SAFETY: the kernel reads the given number of bytes at the given place: those of `mode`.
-    #[expect(unsafe_code, reason = "see the module's text")]
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const mode).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Gives memory that is no longer used back to the system, where the C library does not do so by itself.
-pub(super) fn return_memory() {
-    #[cfg(target_env = "gnu")]
-    {
-        // SAFETY: takes a number of bytes to keep, and touches nothing but the library's own books of free memory.
-        #[expect(unsafe_code, reason = "see the module's text")]
-        let _ = unsafe { libc::malloc_trim(0) };
-    }
-}
-
-fn empty_header() -> mmsghdr {
-    // SAFETY: integers and raw pointers, for all of which zero is a value. Zeroed rather than written as a literal,
-    // because some C libraries have private padding there.
-    #[expect(unsafe_code, reason = "see the module's text")]
-    unsafe {
-        std::mem::zeroed()
-    }
-}
-
-/// Family, port and address, in the kernel's layout.
-fn decode_name(name: &[u8; 32]) -> Option<SocketAddr> {
-    let part = |range: Range<usize>| &name[range];
-    let port = u16::from_be_bytes([name[2], name[3]]);
-    match c_int::from(u16::from_ne_bytes([name[0], name[1]])) {
-        libc::AF_INET => {
-            let ip: [u8; 4] = part(4..8).try_into().ok()?;
-            Some(SocketAddr::new(Ipv4Addr::from(ip).into(), port))
-        }
-        libc::AF_INET6 => {
-            let ip: [u8; 16] = part(8..24).try_into().ok()?;
-            let scope: [u8; 4] = part(24..28).try_into().ok()?;
-            let ip = Ipv6Addr::from(ip);
-            // Only link-local addresses need their interface; elsewhere it would tell equal addresses apart.
-            let scope = if ip.is_unicast_link_local() { u32::from_ne_bytes(scope) } else { 0 };
-            Some(SocketAddrV6::new(ip, port, 0, scope).into())
-        }
-        _ => None,
-    }
-}
-
-/// Returns the bytes used.
-fn encode_name(address: SocketAddr, name: &mut [u8; 32]) -> usize {
-    *name = [0; 32];
-    name[2..4].copy_from_slice(&address.port().to_be_bytes());
-    match address {
-        SocketAddr::V4(v4) => {
-            name[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-            name[4..8].copy_from_slice(&v4.ip().octets());
-            size_of::<libc::sockaddr_in>()
-        }
-        SocketAddr::V6(v6) => {
-            name[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-            name[8..24].copy_from_slice(&v6.ip().octets());
-            name[24..28].copy_from_slice(&v6.scope_id().to_ne_bytes());
-            size_of::<libc::sockaddr_in6>()
         }
     }
-}
-
-/// A control message starts with its length (of the machine's word size), level and type (cmsg(3)).
-const CONTROL_HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
-const WORD_BYTES: usize = size_of::<usize>();
-
-#[derive(Debug, Default)]
-struct ControlFacts {
-    to: Option<IpAddr>,
-    segment_bytes: Option<usize>,
-    dropped: Option<u32>,
-}
-
-fn read_control(mut rest: &[u8]) -> ControlFacts {
-    let mut facts = ControlFacts::default();
-    while let Some((header, _)) = rest.split_at_checked(CONTROL_HEADER_BYTES) {
-        let word = |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
-        let Some(length) = header.first_chunk::<WORD_BYTES>().map(|bytes| usize::from_ne_bytes(*bytes)) else { break };
-        let Some(data) = rest.get(CONTROL_HEADER_BYTES..length) else { break };
-        match (word(WORD_BYTES), word(WORD_BYTES + 4)) {
-            (Some(libc::IPPROTO_IP), Some(libc::IP_PKTINFO)) => {
-                // struct in_pktinfo: interface, local address of the route, destination in the header.
-                facts.to = data.get(8..12).and_then(|ip| <[u8; 4]>::try_from(ip).ok()).map(IpAddr::from);
-            }
-            (Some(libc::IPPROTO_IPV6), Some(libc::IPV6_PKTINFO)) => {
-                facts.to = data.first_chunk::<16>().map(|ip| IpAddr::from(*ip));
-            }
-            (Some(libc::SOL_UDP), Some(libc::UDP_GRO)) => {
-                let size = data.first_chunk().map(|size| i32::from_ne_bytes(*size));
-                facts.segment_bytes = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
-            }
-            (Some(libc::SOL_SOCKET), Some(libc::SO_RXQ_OVFL)) => {
-                facts.dropped = data.first_chunk().map(|count| u32::from_ne_bytes(*count));
-            }
-            _ => {}
-        }
-        rest = rest.get(length.next_multiple_of(WORD_BYTES)..).unwrap_or_default();
-    }
-    facts
-}
-
-/// Returns the bytes used.
-fn write_control(message: &ToSend, control: &mut [u8; 128]) -> usize {
-    let mut used = 0;
-    let mut put = |level: c_int, kind: c_int, data: &[u8]| {
-        let length = CONTROL_HEADER_BYTES + data.len();
-        let space = &mut control[used..used + length.next_multiple_of(WORD_BYTES)];
-        space.fill(0);
-        space[..WORD_BYTES].copy_from_slice(&length.to_ne_bytes());
-        space[WORD_BYTES..][..4].copy_from_slice(&level.to_ne_bytes());
-        space[WORD_BYTES + 4..][..4].copy_from_slice(&kind.to_ne_bytes());
-        space[CONTROL_HEADER_BYTES..length].copy_from_slice(data);
-        used += length.next_multiple_of(WORD_BYTES);
-    };
-    match message.from {
-        Some(IpAddr::V4(ip)) => {
-            let [a, b, c, d] = ip.octets();
-            put(libc::IPPROTO_IP, libc::IP_PKTINFO, &[0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]);
-        }
-        Some(IpAddr::V6(ip)) => {
-            let mut info = [0; 20];
-            info[..16].copy_from_slice(&ip.octets());
-            put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
-        }
-        None => {}
-    }
-    if let Some(size) = message.segment_bytes {
-        put(libc::SOL_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
-    }
-    used
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
 
     use super::*;
+
+    const BOTH: [DataPlane; 2] = [DataPlane::Auto, DataPlane::Portable];
 
     fn slices<'a>(parts: &[&'a [u8]]) -> Vec<IoSlice<'a>> {
         parts.iter().map(|part| IoSlice::new(part)).collect()
@@ -412,61 +225,72 @@ mod tests {
         ToSend { to: Some(to), from: None, slices, segment_bytes: None, datagrams: 1, bytes: 0, is_closed: true }
     }
 
-    /// Waits until something can be read.
-    fn receive(inbox: &mut Inbox, socket: &UdpSocket) -> usize {
-        socket.peek_from(&mut [0; 1]).unwrap();
-        inbox.receive(socket.as_fd(), 0, SLOTS).unwrap()
+    fn pair(own: &str) -> (UdpSocket, UdpSocket) {
+        (UdpSocket::bind(own.parse().unwrap()).unwrap(), UdpSocket::bind(own.parse().unwrap()).unwrap())
+    }
+
+    fn send(sender: &mut Sender, from: &UdpSocket, messages: &[ToSend], slices: &[IoSlice<'_>]) {
+        let mut rest = messages;
+        while !rest.is_empty() {
+            rest = &rest[sender.send(from, rest, slices).unwrap()..];
+        }
+    }
+
+    /// Waits until so many slots are filled.
+    fn receive(inbox: &mut Inbox, socket: &UdpSocket, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut filled = 0;
+        while filled < count {
+            match inbox.receive(socket, filled, SLOTS) {
+                Ok(read) => filled += read,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
+        assert_eq!(filled, count);
     }
 
     #[test]
     fn datagrams_of_several_slices_arrive_whole_and_in_order() {
-        for own in ["127.0.0.1:0", "[::1]:0"] {
-            let (from, to) = (UdpSocket::bind(own).unwrap(), UdpSocket::bind(own).unwrap());
+        for (data_plane, own) in BOTH.into_iter().flat_map(|way| [(way, "127.0.0.1:0"), (way, "[::1]:0")]) {
+            let (from, to) = pair(own);
             let address = to.local_addr().unwrap();
             let slices = slices(&[b"one ", b"and two", b"", b"three"]);
             let messages = [plain(address, 0..2), plain(address, 2..3), plain(address, 3..4)];
-            assert_eq!(Sender::new().send(from.as_fd(), &messages, &slices).unwrap(), 3);
-            let mut inbox = Inbox::new();
-            assert_eq!(receive(&mut inbox, &to), 3);
+            send(&mut Sender::new(data_plane), &from, &messages, &slices);
+            let mut inbox = Inbox::new(data_plane);
+            receive(&mut inbox, &to, 3);
             let received: Vec<_> = (0..3).map(|slot| inbox.get(slot).unwrap()).collect();
             assert_eq!(received.iter().map(|one| one.bytes).collect::<Vec<_>>(), [&b"one and two"[..], b"", b"three"]);
             assert!(received.iter().all(|one| one.from == from.local_addr().unwrap() && one.segments().count() == 1));
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn trains_are_cut_into_their_datagrams_also_after_plain_ones() {
-        let (from, to) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        super::super::sockets::accept_trains(to.as_fd());
+        let (from, to) = pair("127.0.0.1:0");
+        super::super::sockets::accept_trains(&to);
         let address = to.local_addr().unwrap();
-        let mut inbox = Inbox::new();
-        let mut sender = Sender::new();
+        let mut inbox = Inbox::new(DataPlane::Auto);
+        let mut sender = Sender::new(DataPlane::Auto);
         for _ in 0..3 {
             let slices = slices(&[b"plain", b"aaaabbbbcc"]);
             let train = ToSend { segment_bytes: Some(4), ..plain(address, 1..2) };
-            assert_eq!(sender.send(from.as_fd(), &[plain(address, 0..1)], &slices).unwrap(), 1);
-            assert_eq!(receive(&mut inbox, &to), 1);
+            send(&mut sender, &from, &[plain(address, 0..1)], &slices);
+            receive(&mut inbox, &to, 1);
             assert_eq!(inbox.get(0).unwrap().segments().collect::<Vec<_>>(), [b"plain"]);
-            assert_eq!(sender.send(from.as_fd(), &[train], &slices).unwrap(), 1);
-            assert_eq!(receive(&mut inbox, &to), 1);
+            send(&mut sender, &from, &[train], &slices);
+            receive(&mut inbox, &to, 1);
             assert_eq!(inbox.get(0).unwrap().segments().collect::<Vec<_>>(), [&b"aaaa"[..], b"bbbb", b"cc"]);
         }
     }
 
     #[test]
-    fn control_messages_cut_short_or_of_absurd_length_are_ignored() {
-        for bytes in [&[][..], &[1; 15], &[0xff; 40], &[0; 64]] {
-            let facts = read_control(bytes);
-            assert!(facts.to.is_none() && facts.segment_bytes.is_none() && facts.dropped.is_none());
-        }
-    }
-
-    #[test]
     fn positions_find_their_slices_again() {
-        let (from, to) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let (from, to) = pair("127.0.0.1:0");
         from.send_to(b"head and body", to.local_addr().unwrap()).unwrap();
-        let mut inbox = Inbox::new();
-        assert_eq!(receive(&mut inbox, &to), 1);
+        let mut inbox = Inbox::new(DataPlane::Auto);
+        receive(&mut inbox, &to, 1);
         let body = &inbox.get(0).unwrap().bytes[9..];
         assert_eq!(inbox.slice(inbox.position(body).unwrap()), b"body");
         assert_eq!(inbox.position(b"elsewhere"), None);

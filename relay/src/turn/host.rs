@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use lanyard_turn_core::RelayAddress;
+#[cfg(unix)]
 use nix::ifaddrs::getifaddrs;
 use tracing::warn;
 
@@ -72,6 +73,15 @@ fn is_usable(ip: IpAddr) -> bool {
     }
 }
 
+/// Only those with a route out, where the interfaces cannot be asked.
+#[cfg(not(unix))]
+fn interface_addresses() -> Vec<IpAddr> {
+    let out = [outgoing_ip("0.0.0.0:0", "192.0.2.1:9"), outgoing_ip("[::]:0", "[2001:db8::1]:9")];
+    let loopback = [IpAddr::from(std::net::Ipv4Addr::LOCALHOST), std::net::Ipv6Addr::LOCALHOST.into()];
+    out.into_iter().flatten().chain(loopback).collect()
+}
+
+#[cfg(unix)]
 fn interface_addresses() -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,

@@ -5,6 +5,8 @@
 //! and TLS are served by async tasks, which hand whole messages to that thread through a bounded queue (`control`) and
 //! write what comes back (`stream_queue`). Signaling tells it which credentials belong together (`ice`).
 
+#[cfg(target_os = "linux")]
+mod batch;
 pub(crate) mod config;
 mod control;
 mod datagrams;
@@ -28,7 +30,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use lanyard_turn_core::{Server, SharedSecret};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
@@ -38,7 +39,9 @@ pub(crate) use control::Controller;
 use control::{Bell, Control, Rules};
 use host::HostAddresses;
 pub(crate) use ice::{TurnIce, TurnPorts};
+use net::Net;
 use pace::Pace;
+use poller::Poller;
 pub(crate) use snapshot::Snapshot;
 use stream::StreamDoor;
 use worker::Worker;
@@ -62,10 +65,11 @@ impl Turn {
     pub(crate) fn start(stun: &StunConfig, turn: &TurnConfig) -> io::Result<Self> {
         let (listeners, discovery) = match stun.alternate {
             Some(alternate) => {
-                let (listeners, discovery) = sockets::bind_discovery(stun.listen, alternate, stun.port_tries)?;
+                let (listeners, discovery) =
+                    sockets::bind_discovery(stun.listen, alternate, stun.port_tries, turn.data_plane)?;
                 (listeners, Some(discovery))
             }
-            None => (sockets::bind_listeners(stun.listen, stun.port_tries)?, None),
+            None => (sockets::bind_listeners(stun.listen, stun.port_tries, turn.data_plane)?, None),
         };
         let port = listeners.first().map_or(0, |listener| listener.local.port());
         let address = SocketAddr::new(listeners.first().map_or(stun.listen.ip(), |one| one.local.ip()), port);
@@ -81,20 +85,22 @@ impl Turn {
             own_addresses,
             peer_policy: turn.peer_policy.into(),
             limits: turn.limits(),
-            dont_fragment: true,
+            dont_fragment: turn.data_plane.is_batched(),
             discovery,
         };
         config.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         if let Err(error) = raise_file_limit() {
             warn!(%error, "the number of allocations is limited by that of open files");
         }
-        let bell = Arc::new(Bell::new()?);
+        let data_plane = turn.data_plane;
+        let (poller, waker) = Poller::new(data_plane)?;
+        let bell = Arc::new(Bell::new(waker));
         let (controller, inlet) = control::channel(Arc::clone(&bell));
         let (ports, pause) = (turn.ports(), turn.pause());
         let thread = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
             let server = Server::new(config, rand::random(), Instant::now());
-            match Worker::new(server, listeners, ports, inlet, host, Pace::new(pause)) {
-                Ok(worker) => worker.run(),
+            match Net::new(data_plane, poller, listeners, ports) {
+                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause)).run(),
                 Err(error) => error!(%error, "STUN and TURN do not work"),
             }
         })?;
@@ -132,9 +138,19 @@ impl Turn {
 }
 
 /// Each allocation is a file, and the usual limit is one for programs with a handful.
-fn raise_file_limit() -> nix::Result<()> {
+#[cfg(unix)]
+fn raise_file_limit() -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit() -> io::Result<()> {
+    Ok(())
 }
 
 impl Drop for Turn {

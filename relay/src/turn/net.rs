@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use lanyard_turn_core::{
 };
 use tracing::{debug, warn};
 
+use super::config::DataPlane;
 use super::control::StreamId;
 use super::datagrams::Inbox;
 use super::icmp::{self, IcmpError};
@@ -46,6 +46,7 @@ pub(super) struct Net {
     number_of: HashMap<RelayId, SocketNumber, foldhash::fast::RandomState>,
     pub(super) streams: HashMap<FiveTuple, Stream, foldhash::fast::RandomState>,
     ports: RangeInclusive<u16>,
+    data_plane: DataPlane,
     pub(super) outgoing: Outgoing,
     pub(super) stream_overflow: u64,
     /// Datagrams that relay sockets dropped because they were not read in time, those that are closed included.
@@ -68,9 +69,14 @@ pub(super) fn carry_out(server: &mut Server, net: &mut Net, now: Instant) {
 
 impl Net {
     /// The listeners are watched under their places, which must be fewer than [`FIRST_RELAY`].
-    pub(super) fn new(poller: Poller, listeners: Vec<Listener>, ports: RangeInclusive<u16>) -> io::Result<Self> {
-        for (number, listener) in listeners.iter().enumerate() {
-            poller.watch(&listener.socket, number as u64)?;
+    pub(super) fn new(
+        data_plane: DataPlane,
+        poller: Poller,
+        mut listeners: Vec<Listener>,
+        ports: RangeInclusive<u16>,
+    ) -> io::Result<Self> {
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            poller.watch(&mut listener.socket, number as u64)?;
         }
         Ok(Self {
             poller,
@@ -82,7 +88,8 @@ impl Net {
             number_of: HashMap::default(),
             streams: HashMap::default(),
             ports,
-            outgoing: Outgoing::new(),
+            outgoing: Outgoing::new(data_plane),
+            data_plane,
             stream_overflow: 0,
             relay_overflow: 0,
         })
@@ -115,7 +122,7 @@ impl Net {
     /// The next ICMP error that a packet of this relay socket caused.
     pub(super) fn next_icmp(&self, number: SocketNumber) -> Option<(RelayId, IcmpError)> {
         let socket = self.relay(number)?;
-        icmp::next_error(socket.socket.as_fd()).map(|error| (socket.relay, error))
+        icmp::next_error(&socket.socket).map(|error| (socket.relay, error))
     }
 
     pub(super) fn forward(&mut self, inbox: &Inbox, forward: &Forward<'_>) {
@@ -128,6 +135,8 @@ impl Net {
     fn send_to_peer(&mut self, inbox: &Inbox, forward: &ForwardToPeer<'_>) {
         let ForwardToPeer { relay, peer, payload, dont_fragment } = *forward;
         let Some(number) = self.number_of.get(&relay).copied() else { return };
+        // Where errors are kept and trains taken, ports can be shared as well.
+        let connects = self.data_plane.is_batched();
         let Some(socket) = self.relay_mut(number) else { return };
         socket.tune();
         if dont_fragment {
@@ -141,7 +150,7 @@ impl Net {
             Some(twin) if twin.peer == peer => (twin.number, None),
             _ => (number, Some(peer)),
         };
-        if to.is_some() && socket.is_steady(peer) {
+        if connects && to.is_some() && socket.is_steady(peer) {
             self.steady.push(relay);
         }
         match inbox.position(payload) {
@@ -197,7 +206,7 @@ impl Net {
         bind: IpAddr,
         port: PortRequest,
     ) -> Result<SocketAddr, RelaySocketUnavailable> {
-        let (address, opened) = sockets::bind_relay(relay, bind, port, &self.ports)?;
+        let (address, opened) = sockets::bind_relay(relay, bind, port, &self.ports, self.data_plane)?;
         for socket in opened {
             match self.add_relay(socket) {
                 Ok((relay, number)) => self.number_of.insert(relay, number),
@@ -211,11 +220,11 @@ impl Net {
         Ok(address)
     }
 
-    fn add_relay(&mut self, socket: RelaySocket) -> io::Result<(RelayId, SocketNumber)> {
+    fn add_relay(&mut self, mut socket: RelaySocket) -> io::Result<(RelayId, SocketNumber)> {
         let index = self.free.pop().unwrap_or(self.relays.len());
         let number = u32::try_from(index).ok().and_then(|index| index.checked_add(FIRST_RELAY));
         let number = number.ok_or(io::ErrorKind::OutOfMemory)?;
-        if let Err(error) = self.poller.watch(&socket.socket, u64::from(number)) {
+        if let Err(error) = self.poller.watch(&mut socket.socket, u64::from(number)) {
             if index < self.relays.len() {
                 self.free.push(index);
             }
@@ -243,8 +252,8 @@ impl Net {
             let relay = || relays.get(number.checked_sub(FIRST_RELAY)? as usize)?.as_ref();
             listeners
                 .get(number as usize)
-                .map(|listener| listener.socket.as_fd())
-                .or_else(|| relay().map(|relay| relay.socket.as_fd()))
+                .map(|listener| &listener.socket)
+                .or_else(|| relay().map(|relay| &relay.socket))
         });
         self.close_for_good();
         for relay in std::mem::take(&mut self.steady) {

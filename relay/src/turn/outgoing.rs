@@ -4,10 +4,11 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 
+use mio::net::UdpSocket;
 use tracing::debug;
 
+use super::config::DataPlane;
 use super::datagrams::{Inbox, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_TRAIN_BYTES, Sender, ToSend};
 
 /// Zero bytes after a payload (RFC 8489 §14: values are padded to four bytes).
@@ -61,12 +62,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(data_plane: DataPlane) -> Self {
         Self {
             packets: Vec::new(),
             heads: Vec::new(),
             messages: Vec::new(),
-            sender: Sender::new(),
+            sender: Sender::new(data_plane),
             counters: SendCounters::default(),
         }
     }
@@ -93,7 +94,7 @@ impl Outgoing {
 
     /// Sends everything, packets for one destination in order. `socket` finds a socket by number; packets of one that
     /// is gone are dropped.
-    pub(super) fn flush<'s>(&mut self, inbox: &Inbox, socket: impl Fn(SocketNumber) -> Option<BorrowedFd<'s>>) {
+    pub(super) fn flush<'s>(&mut self, inbox: &Inbox, socket: impl Fn(SocketNumber) -> Option<&'s UdpSocket>) {
         let Self { packets, heads, messages, sender, counters } = self;
         // Stable: what goes to one destination stays in order.
         packets.sort_by_key(|packet| packet.order);
@@ -104,7 +105,7 @@ impl Outgoing {
                 continue;
             };
             let mut rest = run;
-            let mut trains = true;
+            let mut trains = sender.takes_trains();
             while !rest.is_empty() {
                 slices.clear();
                 messages.clear();
@@ -169,7 +170,7 @@ impl ToSend {
 
 /// Sends until all are gone or a train is refused. Returns how many packets are done with.
 fn send_in_order(
-    socket: BorrowedFd<'_>,
+    socket: &UdpSocket,
     sender: &mut Sender,
     messages: &[ToSend],
     slices: &[IoSlice<'_>],
@@ -222,56 +223,69 @@ fn send_in_order(
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd as _;
+    use std::time::{Duration, Instant};
 
     use super::*;
+
+    const BOTH: [DataPlane; 2] = [DataPlane::Auto, DataPlane::Portable];
 
     fn received(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
         let mut buffer = [0; 2048];
         (0..count)
             .map(|_| {
-                let len = socket.recv(&mut buffer).unwrap();
-                buffer[..len].to_vec()
+                let deadline = Instant::now() + Duration::from_secs(5);
+                loop {
+                    match socket.recv(&mut buffer) {
+                        Ok(len) => return buffer[..len].to_vec(),
+                        Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                    }
+                }
             })
             .collect()
     }
 
+    fn sockets<const N: usize>() -> [UdpSocket; N] {
+        ["127.0.0.1:0"; N].map(|address| UdpSocket::bind(address.parse().unwrap()).unwrap())
+    }
+
     #[test]
     fn packets_for_one_destination_keep_their_order_and_borders() {
-        let (from, a, b) = ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
-        let [from, a, b] = [from, a, b].map(|address| UdpSocket::bind(address).unwrap());
-        let mut outgoing = Outgoing::new();
-        let inbox = Inbox::new();
-        // Lengths that start trains, end them, and cannot be in any.
-        let lengths = [4, 4, 4, 2, 4, 8, 8, 1500, 1500, 0, 4];
-        for (n, len) in lengths.into_iter().enumerate() {
-            for to in [&a, &b] {
-                outgoing.push(0, (to.local_addr().ok(), None), &vec![n as u8; len], 0..0, 0);
+        for data_plane in BOTH {
+            let [from, a, b] = sockets();
+            let mut outgoing = Outgoing::new(data_plane);
+            let inbox = Inbox::new(data_plane);
+            // Lengths that start trains, end them, and cannot be in any.
+            let lengths = [4, 4, 4, 2, 4, 8, 8, 1500, 1500, 0, 4];
+            for (n, len) in lengths.into_iter().enumerate() {
+                for to in [&a, &b] {
+                    outgoing.push(0, (to.local_addr().ok(), None), &vec![n as u8; len], 0..0, 0);
+                }
             }
+            outgoing.flush(&inbox, |_| Some(&from));
+            for socket in [&a, &b] {
+                let expected: Vec<_> = lengths.iter().enumerate().map(|(n, len)| vec![n as u8; *len]).collect();
+                assert_eq!(received(socket, lengths.len()), expected);
+            }
+            assert_eq!(outgoing.counters.datagrams, 2 * lengths.len() as u64);
+            assert_eq!(outgoing.counters.in_trains >= 12, data_plane.is_batched(), "{:?}", outgoing.counters);
+            assert_eq!((outgoing.counters.failed, outgoing.counters.dropped), (0, 0));
         }
-        outgoing.flush(&inbox, |_| Some(from.as_fd()));
-        for socket in [&a, &b] {
-            let expected: Vec<_> = lengths.iter().enumerate().map(|(n, len)| vec![n as u8; *len]).collect();
-            assert_eq!(received(socket, lengths.len()), expected);
-        }
-        assert_eq!(outgoing.counters.datagrams, 2 * lengths.len() as u64);
-        assert!(outgoing.counters.in_trains >= 12, "{:?}", outgoing.counters);
-        assert_eq!((outgoing.counters.failed, outgoing.counters.dropped), (0, 0));
     }
 
     #[test]
     fn datagram_that_cannot_be_sent_holds_up_no_other() {
-        let [from, to] = ["127.0.0.1:0"; 2].map(|address| UdpSocket::bind(address).unwrap());
-        let address = to.local_addr().unwrap();
-        let mut outgoing = Outgoing::new();
-        outgoing.push(0, (Some(address), None), b"first", 0..0, 0);
-        outgoing.push(0, (Some(address), None), &vec![0; 65_530], 0..0, 0);
-        outgoing.push(0, (Some(address), None), b"last", 0..0, 3);
-        outgoing.push(7, (Some(address), None), b"from a socket that is gone", 0..0, 0);
-        outgoing.flush(&Inbox::new(), |number| (number == 0).then(|| from.as_fd()));
-        assert_eq!(received(&to, 2), [b"first".to_vec(), b"last\0\0\0".to_vec()]);
-        let SendCounters { datagrams, failed, dropped, .. } = outgoing.counters;
-        assert_eq!((datagrams, failed, dropped), (2, 1, 1));
+        for data_plane in BOTH {
+            let [from, to] = sockets();
+            let address = to.local_addr().ok();
+            let mut outgoing = Outgoing::new(data_plane);
+            outgoing.push(0, (address, None), b"first", 0..0, 0);
+            outgoing.push(0, (address, None), &vec![0; 65_530], 0..0, 0);
+            outgoing.push(0, (address, None), b"last", 0..0, 3);
+            outgoing.push(7, (address, None), b"from a socket that is gone", 0..0, 0);
+            outgoing.flush(&Inbox::new(data_plane), |number| (number == 0).then_some(&from));
+            assert_eq!(received(&to, 2), [b"first".to_vec(), b"last\0\0\0".to_vec()]);
+            let SendCounters { datagrams, failed, dropped, .. } = outgoing.counters;
+            assert_eq!((datagrams, failed, dropped), (2, 1, 1));
+        }
     }
 }

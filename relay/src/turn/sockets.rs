@@ -1,17 +1,21 @@
 //! UDP sockets: listeners, and one for each relayed transport address.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use lanyard_turn_core::{Discovery, PortRequest, RelayId, RelaySocketUnavailable};
+use mio::net::UdpSocket;
+#[cfg(target_os = "linux")]
 use nix::sys::socket::{setsockopt, sockopt};
 use rand::RngExt as _;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::debug;
 
-use super::datagrams::set_path_mtu_discovery;
+#[cfg(target_os = "linux")]
+use super::batch::set_path_mtu_discovery;
+use super::config::DataPlane;
+#[cfg(target_os = "linux")]
 use super::icmp;
 use super::outgoing::SocketNumber;
 
@@ -48,10 +52,10 @@ impl Listener {
 }
 
 /// Binds `wanted`, or one of the next ports when it is taken. `[::]` is one socket for each family on one port.
-pub(super) fn bind_listeners(wanted: SocketAddr, port_tries: u16) -> io::Result<Vec<Listener>> {
+pub(super) fn bind_listeners(wanted: SocketAddr, port_tries: u16, data_plane: DataPlane) -> io::Result<Vec<Listener>> {
     let mut address = wanted;
     for tries_left in (0..port_tries.max(1)).rev() {
-        match bind_both_families(address) {
+        match bind_both_families(address, data_plane) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 && address.port() < u16::MAX => {
                 // Any port means another one each time.
                 address.set_port(if address.port() == 0 { 0 } else { address.port() + 1 });
@@ -67,17 +71,18 @@ pub(super) fn bind_discovery(
     wanted: SocketAddr,
     alternate: SocketAddr,
     port_tries: u16,
+    data_plane: DataPlane,
 ) -> io::Result<(Vec<Listener>, Discovery)> {
     let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
     // Any port that is free at one address may be taken at the other.
     for _ in 0..FREE_PORT_TRIES {
-        let first = bind_listeners(wanted, port_tries)?;
+        let first = bind_listeners(wanted, port_tries, data_plane)?;
         let Some(primary) = first.first().map(|listener| listener.local) else { continue };
         let rest = [SocketAddr::new(alternate.ip(), primary.port()), alternate];
-        match rest.into_iter().map(bind_listener).collect::<io::Result<Vec<_>>>() {
+        match rest.into_iter().map(|address| bind_listener(address, data_plane)).collect::<io::Result<Vec<_>>>() {
             Ok(rest) => {
                 let Some(alternate) = rest.last().map(|listener| listener.local) else { continue };
-                match bind_listener(SocketAddr::new(primary.ip(), alternate.port())) {
+                match bind_listener(SocketAddr::new(primary.ip(), alternate.port()), data_plane) {
                     Ok(last) => {
                         let listeners = first.into_iter().chain(rest).chain([last]).collect();
                         return Ok((listeners, Discovery { primary, alternate }));
@@ -94,12 +99,12 @@ pub(super) fn bind_discovery(
     Err(taken)
 }
 
-fn bind_both_families(address: SocketAddr) -> io::Result<Vec<Listener>> {
+fn bind_both_families(address: SocketAddr, data_plane: DataPlane) -> io::Result<Vec<Listener>> {
     if !(address.is_ipv6() && address.ip().is_unspecified()) {
-        return Ok(vec![bind_listener(address)?]);
+        return Ok(vec![bind_listener(address, data_plane)?]);
     }
-    let v4 = bind_listener(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))?;
-    let v6 = bind_listener(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), v4.local.port()));
+    let v4 = bind_listener(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), data_plane)?;
+    let v6 = bind_listener(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), v4.local.port()), data_plane);
     match v6 {
         Ok(v6) => Ok(vec![v6, v4]),
         Err(error) if crate::listener::is_without_ipv6(&error) => Ok(vec![v4]),
@@ -107,25 +112,33 @@ fn bind_both_families(address: SocketAddr) -> io::Result<Vec<Listener>> {
     }
 }
 
-fn bind_listener(address: SocketAddr) -> io::Result<Listener> {
+fn bind_listener(address: SocketAddr, data_plane: DataPlane) -> io::Result<Listener> {
     let socket = open(address)?;
-    tune(socket.as_fd());
-    socket.bind(&address.into())?;
-    if address.ip().is_unspecified() {
+    tune(&socket, data_plane);
+    #[cfg(target_os = "linux")]
+    if data_plane.is_batched() && address.ip().is_unspecified() {
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
     }
+    socket.bind(&address.into())?;
     let buffer_bytes = socket.recv_buffer_size()?;
-    let socket: UdpSocket = socket.into();
+    let socket = UdpSocket::from_std(socket.into());
     let local = socket.local_addr()?;
     Ok(Listener { socket, local, buffer_bytes })
 }
 
 /// A socket that never waits.
 fn open(address: SocketAddr) -> io::Result<Socket> {
+    #[cfg(target_os = "linux")]
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket
+    };
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -133,21 +146,28 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Prepares a socket for many packets. What the system does not grant goes without.
-fn tune(socket: BorrowedFd<'_>) {
-    // Past the system's limit where we may; else as much as the system gives.
-    if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_err()
-        && let Err(error) = setsockopt(&socket, sockopt::RcvBuf, &BUFFER_BYTES)
-    {
+fn tune<'s>(socket: impl Into<SockRef<'s>>, data_plane: DataPlane) {
+    let socket: SockRef<'_> = socket.into();
+    #[cfg(target_os = "linux")]
+    if data_plane.is_batched() {
+        // The count of datagrams nobody read in time; only for the metrics.
+        let _ = setsockopt(&*socket, sockopt::RxqOvfl, &1);
+        accept_trains(&*socket);
+        // Past the system's limit, where we may.
+        if setsockopt(&*socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_ok() {
+            return;
+        }
+    }
+    let _ = data_plane;
+    if let Err(error) = socket.set_recv_buffer_size(BUFFER_BYTES) {
         debug!(%error, "a receive buffer stays small");
     }
-    // The count of datagrams nobody read in time; only for the metrics.
-    let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
-    accept_trains(socket);
 }
 
 /// Lets trains arrive in one piece, where the kernel knows how.
-pub(super) fn accept_trains(socket: BorrowedFd<'_>) {
-    if let Err(error) = setsockopt(&socket, sockopt::UdpGroSegment, &true) {
+#[cfg(target_os = "linux")]
+pub(super) fn accept_trains(socket: &impl std::os::fd::AsFd) {
+    if let Err(error) = setsockopt(socket, sockopt::UdpGroSegment, &true) {
         debug!(%error, "no UDP GRO");
     }
 }
@@ -164,6 +184,7 @@ pub(super) struct RelaySocket {
     pub(super) in_a_row: u32,
     /// Datagrams that it has dropped so far because they were not read in time.
     pub(super) dropped: u32,
+    data_plane: DataPlane,
     is_tuned: bool,
 }
 
@@ -177,23 +198,27 @@ pub(super) struct Twin {
 }
 
 impl RelaySocket {
-    fn new(relay: RelayId, socket: UdpSocket) -> Self {
-        Self { relay, socket, twin: None, last_peer: None, in_a_row: 0, dropped: 0, is_tuned: false }
+    fn new(relay: RelayId, socket: UdpSocket, data_plane: DataPlane) -> Self {
+        Self { relay, socket, twin: None, last_peer: None, in_a_row: 0, dropped: 0, data_plane, is_tuned: false }
     }
 
     /// Prepares the socket for packets with its first one: most allocations that browsers make never carry any.
     pub(super) fn tune(&mut self) {
-        if !self.is_tuned {
-            self.is_tuned = true;
-            tune(self.socket.as_fd());
+        if self.is_tuned {
+            return;
+        }
+        self.is_tuned = true;
+        tune(&self.socket, self.data_plane);
+        #[cfg(target_os = "linux")]
+        if self.data_plane.is_batched() {
             let is_ipv4 = self.socket.local_addr().is_ok_and(|local| local.is_ipv4());
-            icmp::keep_errors(self.socket.as_fd(), is_ipv4);
+            icmp::keep_errors(&self.socket, is_ipv4);
         }
     }
 
     /// Opens a connected socket at the same port.
     pub(super) fn open_twin(&self, peer: SocketAddr) -> io::Result<Self> {
-        let mut twin = Self::new(self.relay, connected_beside(&self.socket, peer)?);
+        let mut twin = Self::new(self.relay, connected_beside(&self.socket, peer)?, self.data_plane);
         twin.tune();
         Ok(twin)
     }
@@ -204,13 +229,13 @@ fn connected_beside(first: &UdpSocket, peer: SocketAddr) -> io::Result<UdpSocket
     let local = first.local_addr()?;
     let socket = open(local)?;
     socket.set_reuse_address(true)?;
-    setsockopt(first, sockopt::ReuseAddr, &true)?;
+    SockRef::from(first).set_reuse_address(true)?;
     let bound = socket.bind(&local.into());
-    setsockopt(first, sockopt::ReuseAddr, &false)?;
+    SockRef::from(first).set_reuse_address(false)?;
     bound?;
     socket.set_reuse_address(false)?;
     socket.connect(&peer.into())?;
-    Ok(socket.into())
+    Ok(UdpSocket::from_std(socket.into()))
 }
 
 /// Binds a relay socket, or two of them, at ports of the range.
@@ -219,6 +244,7 @@ pub(super) fn bind_relay(
     bind: IpAddr,
     request: PortRequest,
     ports: &RangeInclusive<u16>,
+    data_plane: DataPlane,
 ) -> Result<(SocketAddr, Vec<RelaySocket>), RelaySocketUnavailable> {
     let mut rng = rand::rng();
     let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
@@ -232,7 +258,7 @@ pub(super) fn bind_relay(
         if !ports.contains(&port) || next.is_some() && !ports.contains(&(port | 1)) {
             continue;
         }
-        match bind_pair(relay, next, SocketAddr::new(bind, port)) {
+        match bind_pair(relay, next, SocketAddr::new(bind, port), data_plane) {
             Ok(sockets) => return Ok((SocketAddr::new(bind, port), sockets)),
             Err(error) => {
                 let is_taken = error.kind() == io::ErrorKind::AddrInUse;
@@ -247,12 +273,17 @@ pub(super) fn bind_relay(
     Err(RelaySocketUnavailable)
 }
 
-fn bind_pair(relay: RelayId, next: Option<RelayId>, address: SocketAddr) -> io::Result<Vec<RelaySocket>> {
+fn bind_pair(
+    relay: RelayId,
+    next: Option<RelayId>,
+    address: SocketAddr,
+    data_plane: DataPlane,
+) -> io::Result<Vec<RelaySocket>> {
     let one = |relay, port| {
         let address = SocketAddr::new(address.ip(), port);
         let socket = open(address)?;
         socket.bind(&address.into())?;
-        io::Result::Ok(RelaySocket::new(relay, socket.into()))
+        io::Result::Ok(RelaySocket::new(relay, UdpSocket::from_std(socket.into()), data_plane))
     };
     let mut sockets = vec![one(relay, address.port())?];
     if let Some(next) = next {
@@ -262,25 +293,36 @@ fn bind_pair(relay: RelayId, next: Option<RelayId>, address: SocketAddr) -> io::
 }
 
 /// Sends one datagram that no router may cut (RFC 8656 §14, DONT-FRAGMENT). Rare, so the socket is set for it and back.
+#[cfg(target_os = "linux")]
 pub(super) fn send_unfragmented(socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
     // Only IPv4 routers cut packets.
     if to.is_ipv4() {
-        set_path_mtu_discovery(socket.as_fd(), libc::IP_PMTUDISC_DO)?;
+        set_path_mtu_discovery(socket, libc::IP_PMTUDISC_DO)?;
     }
     let sent = socket.send_to(payload, to);
     if to.is_ipv4() {
-        set_path_mtu_discovery(socket.as_fd(), libc::IP_PMTUDISC_WANT)?;
+        set_path_mtu_discovery(socket, libc::IP_PMTUDISC_WANT)?;
     }
     sent.map(|_| ())
 }
 
+/// Clients are told that this is not to be had here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn send_unfragmented(_socket: &UdpSocket, _to: SocketAddr, _payload: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
+
+    const AUTO: DataPlane = DataPlane::Auto;
 
     #[test]
     fn wildcard_of_both_families_shares_one_port() {
-        let listeners = bind_listeners("[::]:0".parse().unwrap(), 1).unwrap();
+        let listeners = bind_listeners("[::]:0".parse().unwrap(), 1, AUTO).unwrap();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
         let client_of = |server: &str| {
@@ -293,7 +335,7 @@ mod tests {
 
     #[test]
     fn connected_twin_gets_its_peers_packets_and_the_first_socket_all_others() {
-        let receive = |socket: &UdpSocket| {
+        let receive = |socket: &mio::net::UdpSocket| {
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
             let mut buffer = [0; 16];
             loop {
@@ -306,6 +348,7 @@ mod tests {
         for ip in ["127.0.0.1", "::1"] {
             let Ok(first) = UdpSocket::bind((ip, 0)) else { continue };
             first.set_nonblocking(true).unwrap();
+            let first = mio::net::UdpSocket::from_std(first);
             let local = first.local_addr().unwrap();
             let [peer, other] = [(); 2].map(|()| UdpSocket::bind((ip, 0)).unwrap());
             let twin = connected_beside(&first, peer.local_addr().unwrap()).unwrap();
@@ -324,9 +367,9 @@ mod tests {
 
     #[test]
     fn taken_port_makes_the_next_one_ours() {
-        let first = bind_listeners("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let second = bind_listeners(first[0].local, 20).unwrap();
+        let first = bind_listeners("127.0.0.1:0".parse().unwrap(), 1, AUTO).unwrap();
+        let second = bind_listeners(first[0].local, 20, AUTO).unwrap();
         assert!(second[0].local.port() > first[0].local.port());
-        assert_eq!(bind_listeners(first[0].local, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind_listeners(first[0].local, 1, AUTO).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

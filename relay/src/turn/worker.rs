@@ -1,23 +1,22 @@
 //! The thread that owns the TURN machine and its UDP sockets. No lock and no async runtime on the way of a UDP packet.
 
 use std::net::SocketAddr;
-use std::ops::{Range, RangeInclusive};
-use std::os::fd::AsFd as _;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
 use lanyard_turn_core::{Admission, FiveTuple, RelayId, Server, Transport, first_frame};
 use tracing::{debug, info, warn};
 
+use super::config::DataPlane;
 use super::control::{Control, Ended, Inlet};
-use super::datagrams::{Inbox, SLOTS, return_memory};
+use super::datagrams::{Inbox, SLOTS};
 use super::host::HostAddresses;
 use super::net::{FIRST_RELAY, Net, Stream, carry_out};
 use super::outgoing::SocketNumber;
 use super::pace::Pace;
-use super::poller::{EVENTS, Poller, Ready};
+use super::poller::{BELL, EVENTS, Ready};
 use super::snapshot::Snapshot;
-use super::sockets::Listener;
 
 /// Datagrams read from one relay socket before the next gets its turn.
 const PER_RELAY_SOCKET: usize = 32;
@@ -32,9 +31,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 const ERRORS_AT_ONCE: usize = 16;
 /// Relay sockets closed since the last time from which on unused memory is given back.
 const MANY_CLOSED: usize = 1_000;
-
-/// The number of the bell. Listeners have their places, relay sockets follow.
-const BELL: u64 = u64::MAX;
 
 /// The thread's state.
 pub(super) struct Worker {
@@ -58,20 +54,17 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         server: Server,
-        listeners: Vec<Listener>,
-        ports: RangeInclusive<u16>,
+        net: Net,
+        data_plane: DataPlane,
         inlet: Inlet,
         host: HostAddresses,
         pace: Pace,
-    ) -> io::Result<Self> {
-        let poller = Poller::new()?;
-        poller.watch(inlet.bell.event(), BELL)?;
-        let overflow = vec![0; listeners.len()];
-        let net = Net::new(poller, listeners, ports)?;
-        Ok(Self {
+    ) -> Self {
+        let overflow = vec![0; net.listeners.len()];
+        Self {
             server,
             net,
-            inbox: Inbox::new(),
+            inbox: Inbox::new(data_plane),
             owners: Vec::new(),
             inlet,
             host,
@@ -82,7 +75,7 @@ impl Worker {
             wakes: 0,
             icmp_errors: 0,
             most_relays: 0,
-        })
+        }
     }
 
     /// Serves until the bell says stop.
@@ -117,12 +110,10 @@ impl Worker {
     }
 
     fn serve(&mut self, now: Instant) {
-        let count = self.net.poller().len();
-        let mut ready: [Option<Ready>; EVENTS] = [None; EVENTS];
-        for (place, slot) in ready.iter_mut().enumerate().take(count) {
-            *slot = self.net.poller().ready(place);
-        }
-        let ready = || ready.iter().take(count).flatten();
+        let mut found = [Ready::default(); EVENTS + 1];
+        let count = found.len().min(self.net.poller().ready().len());
+        found[..count].copy_from_slice(&self.net.poller().ready()[..count]);
+        let ready = || found[..count].iter();
         // First, so that the machine knows of a member before its first packet.
         if ready().any(|ready| ready.number == BELL) {
             self.listen_to_controls(now);
@@ -157,12 +148,20 @@ impl Worker {
 
     /// Reads what waits at a relay socket into the free slots.
     fn read_relay(&mut self, number: SocketNumber, filled: usize) -> usize {
-        let Some(relay) = self.net.relay(number) else { return filled };
+        let Some(relay) = self.net.relay(number) else {
+            self.net.poller().drained(number.into());
+            return filled;
+        };
         self.receive_calls += 1;
-        match self.inbox.receive(relay.socket.as_fd(), filled, PER_RELAY_SOCKET) {
+        let asked = PER_RELAY_SOCKET.min(SLOTS - filled);
+        let (name, received) = (relay.relay, self.inbox.receive(&relay.socket, filled, asked));
+        if received.as_ref().map_or(true, |read| *read < asked) {
+            self.net.poller().drained(number.into());
+        }
+        match received {
             Ok(0) => filled,
             Ok(read) => {
-                self.owners.push((filled..filled + read, relay.relay, number));
+                self.owners.push((filled..filled + read, name, number));
                 filled + read
             }
             Err(error) => {
@@ -196,7 +195,7 @@ impl Worker {
             let mut filled = 0;
             loop {
                 self.receive_calls += 1;
-                match self.inbox.receive(listener.socket.as_fd(), filled, SLOTS) {
+                match self.inbox.receive(&listener.socket, filled, SLOTS) {
                     Ok(read) => {
                         filled += read;
                         if filled == SLOTS || read < SLOTS / 2 {
@@ -211,6 +210,7 @@ impl Worker {
             }
             self.pass_on_from_clients(now, number, filled);
             if filled < SLOTS {
+                self.net.poller().drained(number as u64);
                 return;
             }
         }
@@ -303,7 +303,8 @@ impl Worker {
     fn keep_house(&mut self, now: Instant) {
         let open = self.net.open_relays();
         if self.most_relays.saturating_sub(open) >= MANY_CLOSED {
-            return_memory();
+            #[cfg(target_os = "linux")]
+            super::batch::return_memory();
             self.most_relays = open;
         }
         match SystemTime::now().duration_since(UNIX_EPOCH) {
