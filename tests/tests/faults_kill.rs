@@ -6,9 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use lanyard_tests::fault::{
-    AGAIN_BYTES, Chance, Content, OVERHEAD_BYTES, Person, Report, Up, agent_traffic, rounds,
-};
+use lanyard_tests::fault::{AGAIN_BYTES, Chance, Content, OVERHEAD_BYTES, Person, Report, Up, agent_traffic, rounds};
 
 /// Every tenth round moves small files.
 const SMALL_FILES: u32 = 2_000;

@@ -25,6 +25,14 @@ fn loopback_socket() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
+/// The fastest way of this system, and the one of every system: both must pass the same tests.
+const DATA_PLANES: [&str; 2] = ["auto", "portable"];
+
+fn rules_on<'a>(data_plane: &str, users: &'a mut String) -> Rules<'a> {
+    users.push_str(&format!("\ndata_plane = \"{data_plane}\""));
+    Rules { users, ..Rules::default() }
+}
+
 /// Waits for a Data indication; its peer, and one attribute of it.
 fn receive_data(client: &mut TurnClient, kind: AttributeKind) -> (SocketAddr, Vec<u8>) {
     let bytes = client.receive(PATIENCE).unwrap().expect("something comes");
@@ -56,7 +64,14 @@ fn client_hears_that_nobody_listens_at_its_peer() {
 
 #[test]
 fn while_one_peer_is_busy_no_packet_is_lost_and_other_ports_are_heard() {
-    let relay = Relay::start(Rules::default()).unwrap();
+    for data_plane in DATA_PLANES {
+        let mut users = Rules::default().users.to_owned();
+        let relay = Relay::start(rules_on(data_plane, &mut users)).unwrap();
+        relay_for_busy_peers(&relay);
+    }
+}
+
+fn relay_for_busy_peers(relay: &Relay) {
     let [(peer, peer_address), (stranger, stranger_address)] = [(); 2].map(|()| loopback_socket());
     let mut client = relay.client().unwrap();
     let relayed = client.allocate().unwrap();
@@ -141,6 +156,10 @@ fn pump(who: String, mut client: TurnClient, phase: &AtomicU8) -> Seen {
 
 #[test]
 fn reload_under_load_loses_no_packet_of_those_still_allowed_and_cuts_the_others() {
+    DATA_PLANES.into_iter().for_each(reload_under_load);
+}
+
+fn reload_under_load(data_plane: &str) {
     let before = r#"
         users = [
             { name = "alice", password = "her own" },
@@ -155,7 +174,8 @@ fn reload_under_load_loses_no_packet_of_those_still_allowed_and_cuts_the_others(
             { name = "carol", password = "her own too", peer_policy = "public" },
         ]
         secrets = ["a secret that is new", "a secret that stays"]"#;
-    let mut relay = Relay::start(Rules { users: before, ..Rules::default() }).unwrap();
+    let (mut before, mut after) = (before.to_owned(), after.to_owned());
+    let mut relay = Relay::start(rules_on(data_plane, &mut before)).unwrap();
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
     let minted = |secret: &str, tag: &str| {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -185,7 +205,7 @@ fn reload_under_load_loses_no_packet_of_those_still_allowed_and_cuts_the_others(
         }
         std::thread::sleep(Duration::from_millis(400));
         relay.change_certificate().unwrap();
-        relay.reload(Rules { users: after, ..Rules::default() }).unwrap();
+        relay.reload(rules_on(data_plane, &mut after)).unwrap();
         phase.store(AFTER, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(400));
         phase.store(OVER, Ordering::SeqCst);

@@ -48,6 +48,19 @@ fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
 #[test]
 fn turnutils_uclient_passes_in_every_mode() {
     let relay = relay("any");
+    pass_in_every_mode(&relay, &["-g"]);
+}
+
+/// One datagram a call, as on systems that cannot take many. DONT-FRAGMENT is not to be had there.
+#[test]
+fn turnutils_uclient_passes_on_the_portable_data_plane() {
+    let users = format!("{}\ndata_plane = \"portable\"", Rules::default().users);
+    let relay = Relay::start(Rules { users: &users, ..Rules::default() }).unwrap();
+    pass_in_every_mode(&relay, &[]);
+}
+
+/// `more`: a mode besides those that pass everywhere.
+fn pass_in_every_mode(relay: &Relay, more: &[&'static str]) {
     let (v4, v6) = (Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap(), Echo::start(Ipv6Addr::LOCALHOST.into()).unwrap());
     let (port4, port6) = (v4.address.port().to_string(), v6.address.port().to_string());
     let with_peer = ["-e", "127.0.0.1", "-r", &port4];
@@ -59,7 +72,7 @@ fn turnutils_uclient_passes_in_every_mode() {
         udp(&["-c"]),
         udp(&["-s"]),
         udp(&["-X"]),
-        udp(&["-g"]),
+        udp(more),
         udp(&["-D"]),
         udp(&["-G"]),
         udp(&["-Z"]),

@@ -112,7 +112,11 @@ impl Content {
     /// It is not there.
     pub fn remove(&self, folder: &Path) -> Result<()> {
         let path = folder.join(self.name);
-        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        if path.is_dir() {
+            fs::remove_dir_all(path)?
+        } else {
+            fs::remove_file(path)?
+        }
         Ok(())
     }
 

@@ -164,7 +164,10 @@ impl Sending {
     /// Whether it said that everything is sent and checked.
     #[must_use]
     pub fn has_finished(&self) -> bool {
-        self.program.printed().lines().any(|line| event(line, "finished").is_some_and(|event| event["outcome"] == "done"))
+        self.program
+            .printed()
+            .lines()
+            .any(|line| event(line, "finished").is_some_and(|event| event["outcome"] == "done"))
     }
 
     /// Waits for its end, which must be that everything is sent and checked.
