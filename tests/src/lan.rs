@@ -1,5 +1,6 @@
 //! A local network in namespaces: one router, and hosts on its bridge.
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -119,6 +120,35 @@ impl Host {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.namespace(), program]);
         command
+    }
+
+    /// A firewall on `eth0`: only what `allowed` matches (nftables expressions) may be begun, out or in; answers pass.
+    ///
+    /// # Errors
+    /// `nft` failed.
+    pub fn allow_only(&self, allowed: &[&str]) -> Result<()> {
+        let allowed: String = allowed.iter().map(|matches| format!("{matches} accept; ")).collect();
+        self.nft(&format!(
+            "table inet firewall {{
+                chain out {{ type filter hook output priority 0; oifname \"eth0\" jump limits; }}
+                chain in {{ type filter hook input priority 0; iifname \"eth0\" jump limits; }}
+                chain limits {{ ct state established,related accept; meta l4proto {{ icmp, ipv6-icmp }} accept; {allowed} drop; }}
+            }}"
+        ))
+    }
+
+    /// Loads rules into this host's packet filter.
+    ///
+    /// # Errors
+    /// `nft` failed.
+    pub fn nft(&self, rules: &str) -> Result<()> {
+        let mut nft = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        nft.stdin.take().context("nft has no input")?.write_all(rules.as_bytes())?;
+        let output = nft.wait_with_output()?;
+        if !output.status.success() {
+            bail!("nft: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
     }
 
     /// Runs `ip ARGS` on this host.

@@ -7,4 +7,5 @@ pub mod device;
 pub mod fault;
 pub mod lan;
 pub mod program;
+pub mod relay;
 pub mod turn;

@@ -104,6 +104,11 @@ impl Program {
         writeln!(stdin, "{line}").context("it reads no more")
     }
 
+    /// Ends its input.
+    pub fn close_input(&mut self) {
+        self.child.stdin = None;
+    }
+
     /// Sends a signal by name (`TERM`, `INT`, `KILL`, `STOP`, `CONT`).
     ///
     /// # Errors
