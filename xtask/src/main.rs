@@ -26,6 +26,7 @@ cargo xtask check           formatting, lints, docs, licences, bindings, types, 
 cargo xtask bindings        write the TypeScript types of the wire messages again
 cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (ARGS go to Playwright)
 cargo xtask browser --large the ones that move gigabytes
+cargo xtask floods          what strangers may send to a relay, ten times as much as `test` does
 cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
 cargo xtask dist            both programs in release form under target/dist
 ";
@@ -50,6 +51,7 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "check" => test::check(),
         "bindings" => bindings::write(),
         "browser" => test::browser(rest).map(|_| ()),
+        "floods" => test::floods(),
         "bench" => bench::run(rest),
         "dist" => dist(),
         "" | "help" | "-h" | "--help" => {

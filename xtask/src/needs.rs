@@ -28,7 +28,11 @@ pub(crate) const NETWORK: &[Need] = &[
     need("turnutils_uclient", "coturn"),
     need("zbarimg", "zbar-tools"),
     need("unshare", "util-linux"),
+    need("curl", "curl"),
 ];
+
+/// Packages of PyPI that tests run, with the versions they were written for.
+const PYTHON_PACKAGES: &[&str] = &["aioice==0.13.0"];
 
 /// For the tests with real browsers.
 pub(crate) const BROWSER: &[Need] =
@@ -108,6 +112,25 @@ fn on_path(program: &str) -> bool {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Puts the tests' Python packages into `python` in the target folder, where they disturb nobody.
+///
+/// # Errors
+/// There is no pip, or it failed.
+pub(crate) fn python_packages() -> Result<()> {
+    let dir = crate::target_dir().join("python");
+    let wanted = PYTHON_PACKAGES.join(" ");
+    let stamp = dir.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    programs(&[&[need("python3", "python3"), need("pip3", "python3-pip")]])?;
+    Step::new("install Python packages", "python3", &["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
+        .args(&[&dir.display().to_string()])
+        .args(PYTHON_PACKAGES)
+        .run()?;
+    std::fs::write(&stamp, wanted).context("could not write down what was installed")
 }
 
 /// Installs a package.json's dependencies when the lock file is newer than they are.

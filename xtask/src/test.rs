@@ -23,6 +23,7 @@ pub(crate) fn check() -> Result<()> {
 pub(crate) fn everything() -> Result<()> {
     needs::namespaces()?;
     needs::programs(&[needs::NETWORK, needs::BROWSER])?;
+    needs::python_packages()?;
     static_checks()?;
     let mut counts = unit_tests_of_the_page()?;
     // The programs that tests run come first, so that no test pays for building them.
@@ -62,6 +63,16 @@ pub(crate) fn browser(args: &[String]) -> Result<Counts> {
         bail!("no browser test ran");
     }
     Ok(counts)
+}
+
+/// Everything that strangers may flood a relay with, ten times as much as `test` sends.
+///
+/// # Errors
+/// It did harm.
+pub(crate) fn floods() -> Result<()> {
+    Step::new("build the relay", "cargo", &["build", "--locked", "--package", "lanyard-relay"]).run()?;
+    let test = ["test", "--locked", "--package", "lanyard-tests", "--test", "turn_floods", "--", "--nocapture"];
+    Step::new("floods", "cargo", &test).env("LANYARD_FLOODS_WHOLE", "1").run()
 }
 
 fn static_checks() -> Result<()> {
