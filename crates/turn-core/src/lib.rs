@@ -84,7 +84,7 @@ pub use command::{Command, Forward, ForwardHeader, ForwardToClient, ForwardToPee
 pub use config::{Config, ConfigError, Discovery, Limits, RelayAddress};
 pub use credential::{MAX_SHARED_SECRETS, MintedCredential, SharedSecret, StaticUser};
 pub use five_tuple::{FiveTuple, Transport};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Traffic};
 pub use peer_policy::PeerPolicy;
 pub use room::{MemberId, RoomId, RoomMember};
 pub use server::{Admission, AlternateServer, Icmp, IcmpFamily, RelaySocketUnavailable, Server};

@@ -1,7 +1,21 @@
 //! What happened so far: plain counters, read by the shell whenever it likes.
 
+use crate::five_tuple::Transport;
 use crate::peer_policy::Denial;
 use crate::stun::ErrorCode;
+
+/// What was relayed for clients of one transport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets passed from clients to peers.
+    pub to_peer_packets: u64,
+    /// Payload bytes of these.
+    pub to_peer_bytes: u64,
+    /// Packets passed from peers to clients.
+    pub to_client_packets: u64,
+    /// Payload bytes of these.
+    pub to_client_bytes: u64,
+}
 
 /// Counters since start. They only grow, except for [`allocations`](Self::allocations).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +62,10 @@ pub struct Metrics {
     pub to_client_packets: u64,
     /// Payload bytes passed from peers to clients.
     pub to_client_bytes: u64,
+    /// Of all these, what was for clients over TCP.
+    pub tcp: Traffic,
+    /// Of all these, what was for clients over TLS.
+    pub tls: Traffic,
     /// Of both, packets passed from client to client inside this server.
     pub local_packets: u64,
     /// Packets from clients without allocation, channel or permission.
@@ -59,6 +77,48 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// What of the counters was for clients over this transport.
+    #[must_use]
+    pub fn traffic(&self, transport: Transport) -> Traffic {
+        match transport {
+            Transport::Tcp => self.tcp,
+            Transport::Tls => self.tls,
+            Transport::Udp => Traffic {
+                to_peer_packets: self.to_peer_packets - self.tcp.to_peer_packets - self.tls.to_peer_packets,
+                to_peer_bytes: self.to_peer_bytes - self.tcp.to_peer_bytes - self.tls.to_peer_bytes,
+                to_client_packets: self.to_client_packets - self.tcp.to_client_packets - self.tls.to_client_packets,
+                to_client_bytes: self.to_client_bytes - self.tcp.to_client_bytes - self.tls.to_client_bytes,
+            },
+        }
+    }
+
+    pub(crate) fn count_to_peer(&mut self, transport: Transport, bytes: usize) {
+        self.to_peer_packets += 1;
+        self.to_peer_bytes += bytes as u64;
+        if let Some(traffic) = self.stream(transport) {
+            traffic.to_peer_packets += 1;
+            traffic.to_peer_bytes += bytes as u64;
+        }
+    }
+
+    pub(crate) fn count_to_client(&mut self, transport: Transport, bytes: usize) {
+        self.to_client_packets += 1;
+        self.to_client_bytes += bytes as u64;
+        if let Some(traffic) = self.stream(transport) {
+            traffic.to_client_packets += 1;
+            traffic.to_client_bytes += bytes as u64;
+        }
+    }
+
+    /// Counted apart for streams only: what is left over is UDP, the fast path.
+    fn stream(&mut self, transport: Transport) -> Option<&mut Traffic> {
+        match transport {
+            Transport::Udp => None,
+            Transport::Tcp => Some(&mut self.tcp),
+            Transport::Tls => Some(&mut self.tls),
+        }
+    }
+
     pub(crate) fn count_refusal(&mut self, code: ErrorCode) {
         match code {
             ErrorCode::FORBIDDEN => self.forbidden += 1,

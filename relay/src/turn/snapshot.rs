@@ -1,9 +1,9 @@
 //! What the worker has done, at one moment.
 
-use lanyard_turn_core::Metrics;
+use lanyard_turn_core::{Metrics, Traffic, Transport};
 
 use super::outgoing::SendCounters;
-use crate::metrics::{Exposition, label, plain};
+use crate::metrics::{Exposition, Figure, label, plain};
 
 /// Figures of the worker.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,18 +41,15 @@ impl Snapshot {
         page.gauge("turn_allocations", "Allocations.", &[plain(server.allocations)]);
         page.counter("turn_allocations_total", "Allocations made.", &[plain(server.allocations_created)]);
         page.gauge("turn_streams", "Clients over TCP and TLS.", &[plain(self.streams)]);
-        let directions = |to_peer, to_client| {
-            [(label("direction", "to_peer"), to_peer), (label("direction", "to_client"), to_client)]
-        };
         page.counter(
             "turn_relayed_packets_total",
             "Payloads relayed.",
-            &directions(server.to_peer_packets, server.to_client_packets),
+            &by_way(server, |traffic| (traffic.to_peer_packets, traffic.to_client_packets)),
         );
         page.counter(
             "turn_relayed_bytes_total",
             "Bytes of these.",
-            &directions(server.to_peer_bytes, server.to_client_bytes),
+            &by_way(server, |traffic| (traffic.to_peer_bytes, traffic.to_client_bytes)),
         );
         page.counter(
             "turn_local_packets_total",
@@ -105,4 +102,15 @@ impl Snapshot {
         page.counter("turn_sent_in_trains_total", "Of these, in trains.", &[plain(sent.in_trains)]);
         page.gauge("turn_listener_buffer_bytes", "Receive buffer granted.", &[plain(self.listener_buffer_bytes)]);
     }
+}
+
+/// Figures by direction, and by the transport of the client.
+fn by_way(server: &Metrics, read: fn(Traffic) -> (u64, u64)) -> Vec<Figure> {
+    let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
+    let figures = transports.into_iter().flat_map(|(name, transport)| {
+        let (to_peer, to_client) = read(server.traffic(transport));
+        let labels = |direction: &str| format!("{{direction=\"{direction}\",transport=\"{name}\"}}");
+        [(labels("to_peer"), to_peer), (labels("to_client"), to_client)]
+    });
+    figures.collect()
 }

@@ -175,7 +175,7 @@ impl Server {
         dont_fragment: bool,
     ) -> Option<Forward<'a>> {
         let allocation = self.allocations.get(key)?;
-        let account = allocation.account;
+        let (account, transport) = (allocation.account, allocation.tuple.transport);
         let relay = allocation.relays.of(AddressFamily::of(peer.ip()))?;
         let route = match self.may_exchange(account, peer, reach) {
             Ok(route) => route,
@@ -187,8 +187,7 @@ impl Server {
         if !self.charge(now, account, payload.len()) {
             return None;
         }
-        self.metrics.to_peer_packets += 1;
-        self.metrics.to_peer_bytes += payload.len() as u64;
+        self.metrics.count_to_peer(transport, payload.len());
         match route {
             Route::Out => Some(Forward::ToPeer(ForwardToPeer { relay, peer, payload, dont_fragment })),
             Route::Local(target) => self.forward_locally(now, relay, target, payload).map(Forward::ToClient),
@@ -240,8 +239,7 @@ impl Server {
             }
             None => (self.data_header(peer, payload.len(), padding)?, padding),
         };
-        self.metrics.to_client_packets += 1;
-        self.metrics.to_client_bytes += payload.len() as u64;
+        self.metrics.count_to_client(tuple.transport, payload.len());
         Some(ForwardToClient { tuple, header, payload, padding: padding as u8 })
     }
 
