@@ -1,6 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
+import { compressed } from './compress.ts';
 import { firstLoadGate } from './first_load.ts';
 import { serviceWorker } from './service_worker_build.ts';
 
@@ -10,7 +11,7 @@ import { serviceWorker } from './service_worker_build.ts';
  */
 export default defineConfig({
   base: '/',
-  plugins: [svelte(), svelteTesting(), firstLoadGate(), serviceWorker()],
+  plugins: [svelte(), svelteTesting(), firstLoadGate(), serviceWorker(), compressed()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,
