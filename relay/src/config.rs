@@ -99,11 +99,94 @@ pub struct TlsConfig {
     pub certificate: Option<PathBuf>,
     /// Its private key in PEM. Read again on SIGHUP.
     pub key: Option<PathBuf>,
+    /// A certificate that the relay gets and renews itself, instead of the files.
+    pub acme: AcmeConfig,
 }
 
 impl Default for TlsConfig {
     fn default() -> Self {
-        Self { listen: vec![SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8443)], certificate: None, key: None }
+        Self {
+            listen: vec![SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8443)],
+            certificate: None,
+            key: None,
+            acme: AcmeConfig::default(),
+        }
+    }
+}
+
+impl TlsConfig {
+    /// Whether there is https, by files or by ACME.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.certificate.is_some() || self.acme.is_on()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let unusable = |key, problem: &str| Err(ConfigError::Unusable { key, problem: problem.to_owned() });
+        if self.certificate.is_some() != self.key.is_some() {
+            return unusable("tls", "certificate and key go together; set both or neither");
+        }
+        if !self.acme.is_on() {
+            return Ok(());
+        }
+        if self.certificate.is_some() {
+            return unusable("tls.acme", "a certificate comes from files or by ACME; take one of the two out");
+        }
+        if !self.acme.terms_agreed {
+            return unusable("tls.acme.terms_agreed", "read the terms of the authority, and set this to true");
+        }
+        if !self.acme.directory.starts_with("https://") {
+            return unusable("tls.acme.directory", "must be an https URL");
+        }
+        if let Some(domain) =
+            self.acme.domains.iter().find(|domain| !is_host(domain) || domain.parse::<IpAddr>().is_ok())
+        {
+            return Err(ConfigError::Unusable {
+                key: "tls.acme.domains",
+                problem: format!("{domain:?} is not a host name; write it without scheme, port and path"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A certificate from an authority that speaks ACME (RFC 8555), proved on the https port itself (TLS-ALPN-01, RFC 8737),
+/// which the authority must reach as port 443.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// Names to get a certificate for; empty for no ACME. They are names of the relay as those in `http.hosts`.
+    pub domains: Vec<String>,
+    /// Whether the operator agrees to the authority's terms of service.
+    pub terms_agreed: bool,
+    /// A mail address that the authority may warn.
+    pub contact: Option<String>,
+    /// The authority's directory.
+    pub directory: String,
+    /// Where account, key and certificate are kept: a directory that only the relay can read.
+    pub state: PathBuf,
+    /// Root certificates in PEM to trust for the directory instead of the system's.
+    pub roots: Option<PathBuf>,
+}
+
+impl Default for AcmeConfig {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            terms_agreed: false,
+            contact: None,
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            state: PathBuf::from("/var/lib/lanyard-relay"),
+            roots: None,
+        }
+    }
+}
+
+impl AcmeConfig {
+    /// Whether there are names to get a certificate for.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.domains.is_empty()
     }
 }
 
@@ -296,16 +379,21 @@ impl Config {
             .map_err(|source| ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) })
     }
 
+    /// The names that are ours besides `localhost` and addresses: those of [`HttpConfig::hosts`], and of the certificate.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let acme = self.tls.acme.domains.iter().filter(|domain| !self.http.hosts.contains(domain));
+        self.http.hosts.iter().chain(acme).cloned().collect()
+    }
+
     /// Finds values that cannot work, before anything is opened.
     ///
     /// # Errors
     /// The first such value, with what to set instead.
     pub fn check(&self) -> Result<(), ConfigError> {
         let unusable = |key, problem: &str| Err(ConfigError::Unusable { key, problem: problem.to_owned() });
-        if self.tls.certificate.is_some() != self.tls.key.is_some() {
-            return unusable("tls", "certificate and key go together; set both or neither");
-        }
-        if self.http.listen.is_empty() && (self.tls.certificate.is_none() || self.tls.listen.is_empty()) {
+        self.tls.check()?;
+        if self.http.listen.is_empty() && (!self.tls.is_on() || self.tls.listen.is_empty()) {
             return unusable("http.listen", "nothing to listen on; name an address, or a certificate for https");
         }
         for (key, tries) in [("http.port_tries", self.http.port_tries), ("stun.port_tries", self.stun.port_tries)] {

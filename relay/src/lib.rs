@@ -36,13 +36,18 @@
 #![deny(unsafe_code)]
 
 mod agent_token;
+mod certificate;
 pub mod config;
+pub mod credentials;
+pub mod doctor;
 mod http;
 mod ice;
 mod lane;
 mod listener;
 mod metrics;
 mod out_queue;
+mod outbound;
+pub mod qr;
 mod relay;
 mod switchboard;
 mod tls;

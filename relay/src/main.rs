@@ -1,7 +1,6 @@
 //! The relay's command line.
 
 mod cli;
-mod welcome;
 
 use std::process::ExitCode;
 
@@ -11,7 +10,7 @@ use lanyard_relay::{Relay, RelayHandle};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-use cli::Cli;
+use cli::{Cli, Command, welcome};
 
 /// Exit codes, as the README lists them.
 mod exit {
@@ -23,6 +22,8 @@ mod exit {
     pub(crate) const BIND: u8 = 3;
     /// Connections were still open when the time to drain was over.
     pub(crate) const CUT: u8 = 4;
+    /// `doctor` reached nothing.
+    pub(crate) const UNREACHABLE: u8 = 7;
 }
 
 fn main() -> ExitCode {
@@ -34,6 +35,11 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
+    match &cli.command {
+        Some(Command::Doctor(arguments)) => return arguments.run(config),
+        Some(Command::Credentials(arguments)) => return arguments.run(&config),
+        None => {}
+    }
     if cli.check_config {
         eprintln!("lanyard-relay: the configuration is fine");
         return ExitCode::SUCCESS;
@@ -72,7 +78,7 @@ async fn run(cli: &Cli, config: Config) -> ExitCode {
             });
         }
     };
-    for line in welcome::lines(&shown, &relay) {
+    for line in welcome::lines(&shown, &relay, !cli.no_qr) {
         eprintln!("{line}");
     }
     signals.wait_for_end(cli, &relay).await;

@@ -5,7 +5,7 @@ mod console;
 mod format;
 mod keys;
 pub mod progress;
-pub mod qr;
+pub use lanyard_relay::qr;
 mod question;
 mod report;
 

@@ -1,20 +1,28 @@
-//! Flags and environment, over a file, over defaults.
+//! Flags and environment, over a file, over defaults; and the commands.
+
+mod credentials;
+mod doctor;
+pub(crate) mod welcome;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use lanyard_relay::config::{Config, ConfigError, LogFormat, MetricsAccess};
+use lanyard_relay::config::{Config, ConfigError, LogFormat, MetricsAccess, Secret};
 
 /// Lets devices find each other and connect: signaling, STUN and the Lanyard page in one process.
 ///
-/// A flag overrides its environment variable, that overrides the configuration file, and that the defaults.
+/// Without a command it serves. A flag overrides its environment variable, that overrides the configuration file, and
+/// that the defaults.
 #[derive(Debug, Parser)]
 #[command(name = "lanyard-relay", version)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Configuration file in TOML; see deploy/relay.toml.
-    #[arg(long, env = "LANYARD_RELAY_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "LANYARD_RELAY_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
     /// Address to serve http on; may be given more than once [default: [::]:8080].
@@ -68,6 +76,38 @@ pub(crate) struct Cli {
     /// Check the configuration and stop.
     #[arg(long)]
     pub(crate) check_config: bool,
+
+    /// Do not draw the link as a QR code.
+    #[arg(long, env = "LANYARD_RELAY_NO_QR")]
+    pub(crate) no_qr: bool,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find out why devices cannot connect through a relay, from where this is run.
+    Doctor(doctor::Arguments),
+    /// Make time-limited TURN credentials for another application.
+    Credentials(credentials::Arguments),
+}
+
+/// Where a secret may be besides the configuration. Never a flag: others on this machine can read those.
+const SECRET_VARIABLE: &str = "LANYARD_RELAY_TURN_SECRET";
+
+/// The secret in a file, or in the environment.
+fn given_secret(file: Option<&Path>) -> Result<Option<Secret>, String> {
+    match file {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let secret = text.trim();
+            if secret.is_empty() {
+                return Err(format!("{} holds no secret", path.display()));
+            }
+            Ok(Some(Secret::new(secret)))
+        }
+        None => Ok(std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty()).map(Secret::new)),
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
