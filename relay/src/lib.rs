@@ -35,6 +35,7 @@
 
 #![deny(unsafe_code)]
 
+mod acme;
 mod agent_token;
 mod certificate;
 pub mod config;

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service as _;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lanyard_signaling::SourceKey;
 use lanyard_turn_core::{Transport, is_first_byte_of_turn};
@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use crate::http::WireInfo;
 use crate::metrics::Metrics;
-use crate::tls::Identity;
+use crate::tls::{CHALLENGE_PROTOCOL, Identity};
 use crate::turn::stream::{Rewound, StreamDoor};
 
 /// Bytes of a request's head.
@@ -30,6 +30,15 @@ const HEAD_BYTES: usize = 8 * 1024;
 const HEAD_FIELDS: usize = 64;
 /// Time for a request's head, and between requests of one connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
+/// The same, as HTTP/2 says it.
+const HEAD_BYTES_U32: u32 = 8 * 1024;
+/// Requests at once on one connection of HTTP/2, and streams that a client may open and reset unseen.
+const H2_STREAMS: u32 = 32;
+/// Bytes that a client of HTTP/2 may send ahead, and that wait for it on each stream.
+const H2_WINDOW: u32 = 64 * 1024;
+const H2_SEND_BYTES: usize = 64 * 1024;
+/// How often a connection of HTTP/2 is asked for a sign of life.
+const H2_PING: Duration = Duration::from_secs(20);
 /// Time for a TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Unfinished TLS handshakes in all and of one source.
@@ -155,7 +164,7 @@ async fn serve(
     // Signaling is small messages that somebody waits for.
     let _ = stream.set_nodelay(true);
     let wire = WireInfo { peer, local, tls: identity.is_some() };
-    let Some(identity) = identity else { return serve_either(stream, purpose, wire, front).await };
+    let Some(identity) = identity else { return serve_either(stream, purpose, wire, false, front).await };
     let Some(place) = front.handshakes.take(source) else {
         front.metrics.tls_failed();
         return;
@@ -164,7 +173,12 @@ async fn serve(
     let result = tokio::time::timeout(HANDSHAKE_TIME, handshake).await;
     drop(place);
     match result {
-        Ok(Ok(stream)) => serve_either(stream, purpose, wire, front).await,
+        // Who asks for a proof has seen it in the handshake (RFC 8737 §3).
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(CHALLENGE_PROTOCOL) => {}
+        Ok(Ok(stream)) => {
+            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve_either(stream, purpose, wire, is_h2, front).await;
+        }
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
             front.metrics.tls_failed();
@@ -178,16 +192,58 @@ async fn serve_either(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     purpose: Purpose,
     wire: WireInfo,
+    is_h2: bool,
     front: &Front,
 ) {
-    let Some(turn) = &front.turn else { return serve_http(stream, wire, front).await };
+    let Some(turn) = &front.turn else { return serve_web(stream, wire, is_h2, front).await };
     let first = tokio::time::timeout(HEAD_TIME, Rewound::after_first_byte(stream));
     let Ok(Ok(Some((first, stream)))) = first.await else { return };
     if is_first_byte_of_turn(first) {
         let transport = if wire.tls { Transport::Tls } else { Transport::Tcp };
         turn.serve(stream, transport, wire.peer, wire.local).await;
     } else if purpose == Purpose::Web {
-        serve_http(stream, wire, front).await;
+        serve_web(stream, wire, is_h2, front).await;
+    }
+}
+
+async fn serve_web(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    wire: WireInfo,
+    is_h2: bool,
+    front: &Front,
+) {
+    if is_h2 { serve_h2(stream, wire, front).await } else { serve_http(stream, wire, front).await }
+}
+
+/// HTTP/2, for the page and its assets: browsers open WebSockets over HTTP/1.1 as long as nobody offers them otherwise
+/// (RFC 8441 §3).
+async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, wire: WireInfo, front: &Front) {
+    let router = TowerToHyperService::new(front.router.clone());
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(wire);
+        router.call(request)
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(HEAD_BYTES_U32)
+        .max_pending_accept_reset_streams(H2_STREAMS as usize)
+        .initial_stream_window_size(H2_WINDOW)
+        .initial_connection_window_size(H2_WINDOW)
+        .max_send_buf_size(H2_SEND_BYTES)
+        .keep_alive_interval(H2_PING)
+        .keep_alive_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stopped(front.stopping.clone()) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(peer = %wire.peer, %error, "HTTP/2 connection ended");
     }
 }
 

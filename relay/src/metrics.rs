@@ -117,7 +117,14 @@ impl Metrics {
         add(&self.lane_bytes, bytes);
     }
 
-    pub(crate) fn render(&self, signaling: &Snapshot, lane_sockets: usize, turn: &turn::Snapshot) -> String {
+    /// All figures; `certificate_until` is the end of the certificate in seconds since 1970.
+    pub(crate) fn render(
+        &self,
+        signaling: &Snapshot,
+        lane_sockets: usize,
+        turn: &turn::Snapshot,
+        certificate_until: Option<i64>,
+    ) -> String {
         let Snapshot { occupancy, counters } = signaling;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut page = Exposition::default();
@@ -134,6 +141,9 @@ impl Metrics {
             &[plain(read(&self.connections_refused))],
         );
         page.counter("tls_handshakes_failed_total", "TLS handshakes not finished.", &[plain(read(&self.tls_failed))]);
+        if let Some(until) = certificate_until.and_then(|until| u64::try_from(until).ok()) {
+            page.gauge("tls_certificate_expiry_seconds", "End of the certificate, since 1970.", &[plain(until)]);
+        }
         let responses: Vec<_> = self
             .responses
             .iter()

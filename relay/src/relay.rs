@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::AgentToken;
+use crate::acme::Certifier;
 use crate::config::{Config, ConfigError};
 use crate::http::{AppState, Guard, Page, router};
 use crate::ice::{IceProvider, StunOnly};
@@ -95,10 +96,7 @@ impl Relay {
     pub async fn run(self) -> Result<RelayHandle, StartError> {
         let Self { config, page, routes } = self;
         config.check()?;
-        let identity = match (&config.tls.certificate, &config.tls.key) {
-            (Some(certificate), Some(key)) => Some(Arc::new(Identity::load(certificate, key)?)),
-            _ => None,
-        };
+        let (identity, certifier) = identify(&config)?;
         let metrics = Arc::new(Metrics::default());
         let http = open("http", &config.http.listen, config.http.port_tries)?;
         let https = match &identity {
@@ -129,7 +127,7 @@ impl Relay {
         let (switchboard, calls) = Switchboard::start(server, ice, lanes.clone(), Arc::clone(&metrics));
         let agent_token = AgentToken::draw();
         let state = Arc::new(AppState {
-            guard: Guard::new(&config.http.hosts, &config.http.origins, &config.http.trusted_proxies),
+            guard: Guard::new(&config.hosts(), &config.http.origins, &config.http.trusted_proxies),
             page: page.unwrap_or_else(Page::embedded),
             switchboard: switchboard.clone(),
             lanes,
@@ -138,6 +136,7 @@ impl Relay {
             agent_token: agent_token.clone(),
             signaling: config.signaling.clone(),
             stun_host: config.stun.host.clone(),
+            identity: identity.clone(),
             turn: turn.as_ref().map(|turn| turn.controller.clone()),
         });
         let (stop, stopping) = watch::channel(false);
@@ -162,7 +161,7 @@ impl Relay {
             (turn_tcp, Purpose::Turn, None),
             (turn_tls, Purpose::Turn, identity.clone()),
         ];
-        let tasks = kinds
+        let mut tasks: Vec<_> = kinds
             .into_iter()
             .flat_map(|(listeners, purpose, identity)| {
                 listeners.into_iter().map(move |listener| (listener, purpose, identity.clone()))
@@ -171,6 +170,8 @@ impl Relay {
                 tokio::spawn(listener::run(listener, purpose, identity, Arc::clone(&front)))
             })
             .collect();
+        // It proves itself on the listeners, so they come first.
+        tasks.extend(certifier.map(|certifier| tokio::spawn(certifier.run())));
         Ok(RelayHandle {
             http_addresses,
             https_addresses,
@@ -338,6 +339,22 @@ fn open(what: &'static str, addresses: &[SocketAddr], port_tries: u16) -> Result
         listener::bind_tcp(*address, port_tries).map_err(|source| StartError::Bind { what, address: *address, source })
     };
     addresses.iter().map(bind).collect()
+}
+
+/// The certificate from files, or by ACME with what keeps it supplied.
+fn identify(config: &Config) -> Result<(Option<Arc<Identity>>, Option<Certifier>), StartError> {
+    if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
+        return Ok((Some(Arc::new(Identity::load(certificate, key)?)), None));
+    }
+    if !config.tls.acme.is_on() {
+        return Ok((None, None));
+    }
+    let opened = Certifier::open(config.tls.acme.clone());
+    let (certifier, identity) = opened.map_err(|error| ConfigError::Unusable {
+        key: "tls.acme",
+        problem: format!("{error}; set tls.acme.state to a directory that the relay may write"),
+    })?;
+    Ok((Some(identity), Some(certifier)))
 }
 
 fn start_turn(config: &Config) -> Result<Option<Turn>, StartError> {

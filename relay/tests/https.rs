@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use lanyard_relay::{Config, IdentityError, Relay, StartError};
 use rustls::pki_types::{CertificateDer, ServerName};
 use support::{config, page, start, status};
@@ -29,6 +30,14 @@ fn config_with(folder: &Path) -> Config {
 }
 
 async fn connect(port: u16, root: &CertificateDer<'static>) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_with(port, root, &[b"http/1.1"]).await
+}
+
+async fn connect_with(
+    port: u16,
+    root: &CertificateDer<'static>,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.clone()).expect("a root");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -37,7 +46,7 @@ async fn connect(port: u16, root: &CertificateDer<'static>) -> std::io::Result<T
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("localhost").expect("a name"), stream).await
 }
@@ -57,7 +66,6 @@ async fn the_page_is_served_over_https_and_its_origin_is_https() {
     let relay = start(config_with(folder.path())).await;
     let port = relay.https_addresses()[0].port();
     let stream = connect(port, &root).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(status(&get(stream, port, "/", "").await), 200);
 
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -128,4 +136,31 @@ async fn what_is_no_tls_harms_nobody() {
         let _ = tokio::time::timeout(support::PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed");
     }
     connect(address.port(), &root).await.unwrap();
+}
+
+#[tokio::test]
+async fn http_2_shares_the_port_with_http_1_and_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = write_identity(folder.path());
+    let relay = start(config_with(folder.path())).await;
+    let port = relay.https_addresses()[0].port();
+    let stream = connect_with(port, &root, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (authority, expected) in [(format!("localhost:{port}"), 200), ("evil.example".to_owned(), 421)] {
+        let request = axum::http::Request::get(format!("https://{authority}/")).body(axum::body::Body::empty()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{authority}");
+        assert!(answer.headers().contains_key("content-security-policy"));
+    }
+
+    // A TURN client sends no ALPN.
+    let mut stream = connect_with(port, &root, &[]).await.unwrap();
+    let binding = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    stream.write_all(&binding).await.unwrap();
+    let mut answer = [0; 20];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!((&answer[..2], &answer[8..]), (&[1, 1][..], &[7; 12][..]));
 }

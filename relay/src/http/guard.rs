@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::RwLock;
 
-use axum::http::{HeaderMap, Method, Request, header};
+use axum::http::{HeaderMap, Method, Request, Version, header};
 use ipnet::IpNet;
 
 use super::{Authority, Host, Scheme};
@@ -165,10 +165,14 @@ fn origins_listed(headers: &HeaderMap, listed: &[String]) -> bool {
     }
 }
 
-/// The one `Host`; a request in absolute form must agree with it.
+/// The one `Host`, or `:authority` of HTTP/2 (RFC 9113 §8.3.1); a request that has both must agree with itself.
 fn authority_of<B>(request: &Request<B>) -> Option<Authority> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = Authority::parse(hosts.next()?.to_str().ok()?)?;
+    let host = match hosts.next() {
+        Some(host) => Authority::parse(host.to_str().ok()?)?,
+        None if request.version() == Version::HTTP_2 => return Authority::parse(request.uri().authority()?.as_str()),
+        None => return None,
+    };
     if hosts.next().is_some() {
         return None;
     }

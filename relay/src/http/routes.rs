@@ -15,6 +15,7 @@ use crate::config::{MetricsAccess, SignalingConfig};
 use crate::lane::{self, Lanes};
 use crate::metrics::Metrics;
 use crate::switchboard::Switchboard;
+use crate::tls::Identity;
 use crate::{AgentToken, turn, ws};
 
 /// What the handlers share.
@@ -29,6 +30,8 @@ pub(crate) struct AppState {
     pub(crate) signaling: SignalingConfig,
     /// Told to browsers instead of the host they reached the page at.
     pub(crate) stun_host: Option<String>,
+    /// For the metrics; `None` without https.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// For the metrics; `None` without STUN.
     pub(crate) turn: Option<turn::Controller>,
 }
@@ -102,7 +105,9 @@ async fn show_metrics(State(state): State<Arc<AppState>>, Extension(caller): Ext
         Some(turn) => turn.snapshot().await,
         None => None,
     };
-    let text = state.metrics.render(&signaling, state.lanes.sockets(), &turn.unwrap_or_default());
+    let certificate_until = state.identity.as_ref().and_then(|identity| identity.validity()).map(|(_, until)| until);
+    let turn = turn.unwrap_or_default();
+    let text = state.metrics.render(&signaling, state.lanes.sockets(), &turn, certificate_until);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
