@@ -1,4 +1,5 @@
 //! `lanyard-relay doctor`, run against relays that are well and relays that are not.
+#![expect(clippy::unwrap_used, reason = "a failed test is what they are for")]
 
 mod support;
 

@@ -150,7 +150,8 @@ async fn http_2_shares_the_port_with_http_1_and_turn() {
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     for (authority, expected) in [(format!("localhost:{port}"), 200), ("evil.example".to_owned(), 421)] {
-        let request = axum::http::Request::get(format!("https://{authority}/")).body(axum::body::Body::empty()).unwrap();
+        let request =
+            axum::http::Request::get(format!("https://{authority}/")).body(axum::body::Body::empty()).unwrap();
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.status().as_u16(), expected, "{authority}");
         assert!(answer.headers().contains_key("content-security-policy"));

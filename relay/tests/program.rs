@@ -102,7 +102,13 @@ fn every_line_of_the_example_that_is_a_comment_loads_too() {
         // What has a default stands below; a key may be there once.
         let lines = example.lines().enumerate().map(|(at, text)| {
             let is_default = at > number && at < number + 4 && text.starts_with(&format!("{key} = "));
-            if at == number { replaced } else if is_default { "" } else { text }
+            if at == number {
+                replaced
+            } else if is_default {
+                ""
+            } else {
+                text
+            }
         });
         std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
         Config::from_file(&file).unwrap_or_else(|error| panic!("{replaced}: {error}"));
