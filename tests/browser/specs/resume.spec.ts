@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { expect, test, type Locator, type Page } from "@playwright/test";
+import { expect, test, type Locator } from "@playwright/test";
 
 import { Agent } from "../src/agent.ts";
 import { hashOf, writeRandomFile } from "../src/files.ts";
@@ -41,19 +41,6 @@ async function savedHash(row: Locator): Promise<string> {
   return await hashOf(await download.path());
 }
 
-/** The two meet again, by themselves or by a new link. */
-async function meetAgain(page: Page): Promise<void> {
-  const alone = await screens
-    .device(page, agent.name)
-    .and(page.locator("[data-presence=connected]"))
-    .waitFor({ timeout: 4_000 })
-    .then(
-      () => true,
-      () => false,
-    );
-  if (!alone) await screens.connectSecurely(page, agent);
-}
-
 /** Reloads the page as soon as so much of the transfer is done. */
 async function reloadAt(row: Locator, percent: number): Promise<void> {
   await expect.poll(async () => Number((await row.getByTestId("percent").innerText()).match(/\d+/)?.[0]), { intervals: [50], timeout: 60_000 }).toBeGreaterThanOrEqual(percent);
@@ -71,7 +58,7 @@ test("a page that is reloaded while it receives goes on by itself from what it h
 
   const row = screens.newestTransfer(phone.page, "receive");
   await expect(phone.page.getByTestId("transfer")).toContainText("kept");
-  await meetAgain(phone.page);
+  await screens.meetAgain(phone.page, agent);
   await screens.goTo(phone.page, "Transfers");
   await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });
   expect(await send.ended(), send.printed).toBe(0);
@@ -92,7 +79,7 @@ test("a page that is reloaded while it sends asks for the same file, tells anoth
   writeRandomFile(join(dir, "other/film.mov"), 300 * MB, seed + 1);
   await row.getByTestId("pick-again-files").setInputFiles(join(dir, "other/film.mov"));
   await expect(phone.page.getByText("has another size")).toBeVisible();
-  await meetAgain(phone.page);
+  await screens.meetAgain(phone.page, agent);
   await screens.goTo(phone.page, "Transfers");
   await row.getByTestId("pick-again-files").setInputFiles(join(dir, "film.mov"));
   await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });

@@ -71,6 +71,14 @@ export class Phone {
     return usedSize;
   }
 
+  /** JavaScript heap in bytes as it is, with what is not collected yet. */
+  async usedHeapBytes(): Promise<number> {
+    const session = await this.context.newCDPSession(this.page);
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    await session.detach();
+    return usedSize;
+  }
+
   async close(): Promise<void> {
     await this.context.close();
     rmSync(this.#dir, { recursive: true, force: true });

@@ -24,6 +24,20 @@ export async function connectSecurely(page: Page, agent: { readonly name: string
   return (await page.getByTestId("own-badge").locator("bdi").first().innerText()).trim();
 }
 
+/** After a reload the two meet again: by themselves, or by a new link. */
+export async function meetAgain(page: Page, agent: { readonly name: string; readonly newestLink: string }): Promise<void> {
+  await goTo(page, "Nearby");
+  const connectedCard = device(page, agent.name).and(page.locator("[data-presence=connected]")).first();
+  const alone = await connectedCard.waitFor({ timeout: 8_000 }).then(
+    () => true,
+    () => false,
+  );
+  console.log(alone ? "met again without a human" : "met again by a new link");
+  if (alone) return;
+  await openLink(page, secure(agent.newestLink));
+  await expect(connectedCard).toBeVisible();
+}
+
 export function device(page: Page, name: string): Locator {
   return page.getByTestId("device").filter({ hasText: name });
 }
