@@ -1,5 +1,5 @@
 /** The devices of the list: those that servers and agents name, and those that this page meets or has met. */
-import { Pairing, type Session } from '../core/pairing';
+import { Pairing, type Self, type Session } from '../core/pairing';
 import type { ListedDevice } from '../core/protocol/generated/ListedDevice';
 import { TEXT_BYTES } from '../core/protocol/limits';
 import type { ExchangeEvents } from '../core/session/exchange';
@@ -110,12 +110,18 @@ export class Contacts {
     for (const { peer } of this.#contacts.values()) peer?.handleNetworkChange();
   }
 
-  /** This device as handshakes tell of it. */
-  self(): { identity: Environment['identity']; profile: { name: string; platform: string; caps: string[] }; random: Environment['random'] } {
+  /** This device as handshakes tell of it: with the name that it has when it is told, not when a code was made. */
+  self(): Self {
     const { identity, random } = this.#environment;
-    const { name, platform } = this.#model.self;
+    const { self } = this.#model;
     const caps = this.#known.possible ? ['webrtc', 'remember'] : ['webrtc'];
-    return { identity, random, profile: { name, platform, caps } };
+    return {
+      identity,
+      random,
+      get profile() {
+        return { name: self.name, platform: self.platform, caps };
+      },
+    };
   }
 
   /** Begins a meeting and shows it in the list. */
