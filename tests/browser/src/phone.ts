@@ -41,6 +41,8 @@ export class Phone {
       viewport,
       colorScheme,
       hasTouch: viewport.width < 860,
+      // The lab's relay has a certificate of its own making.
+      ignoreHTTPSErrors: true,
       acceptDownloads: true,
       downloadsPath: join(dir, "downloads"),
       args: [
