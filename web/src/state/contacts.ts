@@ -237,7 +237,7 @@ export class Contacts {
     if (known !== null) {
       this.#known.forget(known.peer);
       const absent = this.#byKey(known.peer);
-      if (absent?.presence === 'offline') this.#contacts.delete(absent.id);
+      if (absent !== undefined && absent.presence !== 'connected') this.disconnect(absent.id);
     }
     this.publish();
     if (contact.device !== null && this.#listing().some(({ device }) => device === contact.device)) this.connect(contact.device);
