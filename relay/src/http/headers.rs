@@ -10,7 +10,7 @@ const TRUSTED_TYPES: &str = "svelte-trusted-html lanyard";
 /// Features a page may use; everything else that browsers gate by policy is off.
 const PERMISSIONS: &str = "camera=(self), clipboard-read=(self), clipboard-write=(self), fullscreen=(self), \
      local-network=(self), local-network-access=(self), loopback-network=(self), screen-wake-lock=(self), \
-     web-share=(self), accelerometer=(), bluetooth=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), \
+     accelerometer=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), \
      microphone=(), midi=(), payment=(), serial=(), usb=()";
 
 /// Sets them; `caller` is `None` for who was refused. There is no CORS header, ever: other origins have no business here.
