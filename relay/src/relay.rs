@@ -21,7 +21,7 @@ use crate::listener::{self, Front, Places, Purpose};
 use crate::metrics::Metrics;
 use crate::switchboard::{FrontedCall, Switchboard};
 use crate::tls::{Identity, IdentityError};
-use crate::turn::{Controller, Turn};
+use crate::turn::{Controller, Turn, discovery};
 
 /// How often a stopping relay looks whether its connections are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -170,6 +170,10 @@ impl Relay {
                 tokio::spawn(listener::run(listener, purpose, identity, Arc::clone(&front)))
             })
             .collect();
+        if let (Some(turn), Some(server)) = (relaying, &config.turn.stun_server) {
+            let every = Duration::from_secs(config.turn.stun_server_seconds);
+            tasks.push(tokio::spawn(discovery::run(server.clone(), every, turn.controller.clone())));
+        }
         // It proves itself on the listeners, so they come first.
         tasks.extend(certifier.map(|certifier| tokio::spawn(certifier.run())));
         Ok(RelayHandle {

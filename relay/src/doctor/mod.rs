@@ -38,6 +38,7 @@ pub use finding::{Finding, Report, Verdict};
 use signaling::{Member, SignalingError};
 pub use transport::TurnTransport;
 use transport::{Probed, Way};
+pub(crate) use turn_client::seen_address;
 use turn_client::{Credential, ProbeError};
 
 pub use crate::outbound::TrustError;

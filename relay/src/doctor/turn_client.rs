@@ -274,7 +274,7 @@ fn allocated(answer: &Message<'_>) -> Result<Allocated, ProbeError> {
 }
 
 /// Asks for the address a socket is seen at (RFC 8489 §3). `None` when no answer comes.
-pub(super) async fn seen_address(socket: &UdpSocket, server: SocketAddr) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn seen_address(socket: &UdpSocket, server: SocketAddr) -> io::Result<Option<SocketAddr>> {
     let request = write(Method::BINDING, |_| {});
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 1500];

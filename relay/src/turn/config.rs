@@ -24,6 +24,10 @@ pub struct TurnConfig {
     pub peer_policy: PeerPolicy,
     /// Addresses under which others see this host, where a NAT that keeps ports stands before it: one of a family.
     pub external_addresses: Vec<IpAddr>,
+    /// A STUN server elsewhere, as `host:port`, to ask for that address instead: for hosts whose public address changes.
+    pub stun_server: Option<String>,
+    /// How often to ask it, in seconds: 1 to 3600.
+    pub stun_server_seconds: u64,
     /// Addresses to relay at; empty for those of all interfaces, or the one that STUN listens at.
     pub relay_addresses: Vec<IpAddr>,
     /// The lowest and the highest port to relay at.
@@ -81,6 +85,8 @@ impl Default for TurnConfig {
             tls_listen: vec![SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 5349)],
             peer_policy: PeerPolicy::Room,
             external_addresses: Vec::new(),
+            stun_server: None,
+            stun_server_seconds: 30,
             relay_addresses: Vec::new(),
             relay_ports: (49_152, 65_535),
             realm: "lanyard".to_owned(),
@@ -185,6 +191,19 @@ impl TurnConfig {
         if self.external_addresses.iter().chain(&self.relay_addresses).any(IpAddr::is_unspecified) {
             return unusable("turn.external_addresses, turn.relay_addresses", "must be addresses of this host");
         }
+        let is_server = |text: &String| {
+            text.rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+        };
+        if self.stun_server.as_ref().is_some_and(|server| !is_server(server)) {
+            return unusable("turn.stun_server", "write it as host:port, such as \"stun.example.org:3478\"");
+        }
+        if self.stun_server.is_some() && !self.external_addresses.is_empty() {
+            return unusable("turn.stun_server", "the external address is set or asked for; take one of the two out");
+        }
+        if !(1..=3600).contains(&self.stun_server_seconds) {
+            return unusable("turn.stun_server_seconds", "must be 1 to 3600");
+        }
         if self.gather_microseconds > 1_000 {
             return unusable("turn.gather_microseconds", "must be 0 to 1000");
         }
@@ -264,6 +283,9 @@ mod tests {
             ("realm = \"\"", "turn.realm"),
             ("users = [{ name = \"\", password = \"x\" }]", "turn.users"),
             ("gather_microseconds = 5000", "turn.gather_microseconds"),
+            ("stun_server = \"stun.example.org\"", "turn.stun_server"),
+            ("stun_server = \"a:1\"\nexternal_addresses = [\"192.0.2.1\"]", "turn.stun_server"),
+            ("stun_server_seconds = 0", "turn.stun_server_seconds"),
         ] {
             let config: TurnConfig = toml::from_str(text).unwrap();
             let problem = config.check().unwrap_err().to_string();

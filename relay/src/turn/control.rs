@@ -1,5 +1,6 @@
 //! How the rest of the relay talks to the worker: a bounded queue, and a bell that wakes it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,6 +25,8 @@ pub(super) enum Control {
     StreamMessages { tuple: FiveTuple, messages: Vec<u8> },
     /// Secrets, users, policy and limits are others now.
     Reload(Box<Rules>),
+    /// Others see this host at these addresses: at most one of a family.
+    External(Vec<IpAddr>),
     /// Takes no new allocations.
     Drain,
     /// Tells what happened so far.

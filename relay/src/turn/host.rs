@@ -24,6 +24,11 @@ impl HostAddresses {
         Self { listen, configured: configured.to_vec(), external: external.to_vec(), last: None }
     }
 
+    /// Others see this host at other addresses now.
+    pub(super) fn set_external(&mut self, external: Vec<IpAddr>) {
+        self.external = external;
+    }
+
     /// The addresses, if they are others than the last time.
     pub(super) fn changed(&mut self) -> Option<(Vec<RelayAddress>, Vec<IpAddr>)> {
         let interfaces = interface_addresses();

@@ -10,6 +10,7 @@ mod batch;
 pub(crate) mod config;
 mod control;
 mod datagrams;
+pub(crate) mod discovery;
 mod host;
 mod ice;
 mod icmp;

@@ -278,6 +278,10 @@ impl Worker {
                 self.server.set_secrets(rules.secrets);
                 self.server.set_peer_policy(rules.peer_policy);
             }
+            Control::External(addresses) => {
+                self.host.set_external(addresses);
+                self.look_at_addresses(now);
+            }
             Control::Drain => self.server.set_admission(Admission::Draining { alternate: None }),
             Control::Snapshot(reply) => {
                 // Who asked may have gone.
@@ -311,6 +315,10 @@ impl Worker {
             Ok(since_1970) => self.server.set_wall_clock(now, since_1970),
             Err(_) => warn!("the clock says it is before 1970: no credential can be checked"),
         }
+        self.look_at_addresses(now);
+    }
+
+    fn look_at_addresses(&mut self, now: Instant) {
         if let Some((relay_addresses, own_addresses)) = self.host.changed() {
             info!("the addresses of this host changed");
             self.server.set_addresses(relay_addresses, own_addresses);
