@@ -22,6 +22,9 @@ const COOKIE: &[u8] = b"obMatJos2";
 
 const TAG_BYTES: usize = 8;
 
+/// Time and tag in base64.
+const ENCODED_BYTES: usize = (4 + TAG_BYTES) / 3 * 4;
+
 /// The security features a nonce vouches for (RFC 8489 §18.1); without that, an attacker could strip an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Features {
@@ -66,6 +69,12 @@ pub(crate) struct Nonce {
 }
 
 impl Nonce {
+    /// As long as one with these features, and good for nothing.
+    pub(crate) fn blank(features: Features) -> Self {
+        let prefix = if features.text().is_empty() { 0 } else { COOKIE.len() + features.text().len() };
+        Self { bytes: [0; 32], len: prefix + ENCODED_BYTES }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -101,7 +110,7 @@ impl NonceKeys {
         tag.copy_from_slice(&tag_of(&self.current, seconds, features, tuple));
 
         let mut nonce = Nonce { bytes: [0; 32], len: 0 };
-        let mut encoded = [0; 16];
+        let mut encoded = [0; ENCODED_BYTES];
         data_encoding::BASE64URL_NOPAD.encode_mut(&raw, &mut encoded);
         let prefix: [&[u8]; 2] = if features.text().is_empty() { [b"", b""] } else { [COOKIE, features.text()] };
         let text = prefix.into_iter().chain([encoded.as_slice()]).flatten();
@@ -126,7 +135,7 @@ impl NonceKeys {
             None => (Features::default(), nonce),
         };
         let mut raw = [0; 4 + TAG_BYTES];
-        if encoded.len() != 16 || data_encoding::BASE64URL_NOPAD.decode_mut(encoded, &mut raw).is_err() {
+        if encoded.len() != ENCODED_BYTES || data_encoding::BASE64URL_NOPAD.decode_mut(encoded, &mut raw).is_err() {
             return None;
         }
         let (seconds, tag) = raw.split_first_chunk::<4>()?;
@@ -205,6 +214,16 @@ mod tests {
             let now = later + Duration::from_secs(after);
             keys.rotate_if_due(now, &mut rng);
             assert_eq!(keys.check(now, &client, nonce.as_bytes()), check, "{after}");
+        }
+    }
+
+    #[test]
+    fn blank_nonce_is_as_long_as_a_good_one() {
+        let now = Instant::now();
+        let keys = NonceKeys::new(now, &mut ChaCha12Rng::from_seed([3; 32]));
+        for features in Features::ALL.into_iter().chain([Features::default()]) {
+            let issued = keys.issue(now, &tuple("192.0.2.1:1000"), features);
+            assert_eq!(Nonce::blank(features).as_bytes().len(), issued.as_bytes().len());
         }
     }
 

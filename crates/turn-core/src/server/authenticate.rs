@@ -124,16 +124,26 @@ impl Server {
         let variants =
             [(algorithms, code.reason()), (no_algorithms, code.reason()), (Features::default(), "")].into_iter();
         for (features, reason) in variants {
-            let nonce = (refusal != Refusal::Malformed).then(|| self.nonces.issue(now, &tuple, features));
-            let realm = self.credentials.realm();
+            let (nonces, realm) = (&self.nonces, self.credentials.realm());
             let sent = self.outbox.reply(tuple, |buffer| {
-                let mut writer = MessageWriter::new(buffer, Class::Error, request.method(), request.transaction_id());
-                write_challenge(&mut writer, code, reason, realm, nonce.as_ref(), features);
-                if request.has_fingerprint() {
-                    writer.fingerprint();
+                let write = |buffer: &mut Vec<u8>, nonce: Option<Nonce>| {
+                    let (method, id) = (request.method(), request.transaction_id());
+                    let mut writer = MessageWriter::new(buffer, Class::Error, method, id);
+                    write_challenge(&mut writer, code, reason, realm, nonce.as_ref(), features);
+                    if request.has_fingerprint() {
+                        writer.fingerprint();
+                    }
+                    let is_light = tuple.transport.is_stream() || is_light_enough(source, request, writer.len());
+                    is_light.then(|| writer.finish().ok()).flatten()
+                };
+                if refusal == Refusal::Malformed {
+                    return write(buffer, None);
                 }
-                let is_light = tuple.transport.is_stream() || is_light_enough(source, request, writer.len());
-                is_light.then(|| writer.finish().ok()).flatten()
+                // Weighed with a blank nonce first: its HMAC is computed once, for the answer that goes out.
+                let start = buffer.len();
+                write(buffer, Some(Nonce::blank(features)))?;
+                buffer.truncate(start);
+                write(buffer, Some(nonces.issue(now, &tuple, features)))
             });
             if sent {
                 return;
