@@ -247,49 +247,44 @@ pub(super) fn bind_relay(
     data_plane: DataPlane,
 ) -> Result<(SocketAddr, Vec<RelaySocket>), RelaySocketUnavailable> {
     let mut rng = rand::rng();
-    let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_TRIES {
-        let drawn = rng.random_range(ports.clone());
-        let (port, next) = match request {
-            PortRequest::Any => (drawn, None),
-            PortRequest::Even => (drawn & !1, None),
-            PortRequest::EvenWithNext(next) => (drawn & !1, Some(next)),
-        };
-        if !ports.contains(&port) || next.is_some() && !ports.contains(&(port | 1)) {
-            continue;
-        }
-        match bind_pair(relay, next, SocketAddr::new(bind, port), data_plane) {
-            Ok(sockets) => return Ok((SocketAddr::new(bind, port), sockets)),
-            Err(error) => {
-                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
-                last_error = error;
-                if !is_taken {
-                    break;
+    // A socket whose port was taken can try the next one.
+    let mut unbound = None;
+    let mut opening = || -> io::Result<(SocketAddr, Vec<RelaySocket>)> {
+        let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..PORT_TRIES {
+            let drawn = rng.random_range(ports.clone());
+            let (port, next) = match request {
+                PortRequest::Any => (drawn, None),
+                PortRequest::Even => (drawn & !1, None),
+                PortRequest::EvenWithNext(next) => (drawn & !1, Some(next)),
+            };
+            if !ports.contains(&port) || next.is_some() && !ports.contains(&(port | 1)) {
+                continue;
+            }
+            let address = SocketAddr::new(bind, port);
+            let mut bound = Vec::with_capacity(1);
+            let wanted = [Some((relay, address)), next.map(|next| (next, SocketAddr::new(bind, port | 1)))];
+            for (relay, address) in wanted.into_iter().flatten() {
+                let socket = unbound.take().map_or_else(|| open(address), Ok)?;
+                match socket.bind(&address.into()) {
+                    Ok(()) => bound.push(RelaySocket::new(relay, UdpSocket::from_std(socket.into()), data_plane)),
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                        (unbound, taken) = (Some(socket), error);
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
+            if bound.len() == wanted.iter().flatten().count() {
+                return Ok((address, bound));
+            }
         }
-    }
-    debug!(error = %last_error, "no relay socket");
-    Err(RelaySocketUnavailable)
-}
-
-fn bind_pair(
-    relay: RelayId,
-    next: Option<RelayId>,
-    address: SocketAddr,
-    data_plane: DataPlane,
-) -> io::Result<Vec<RelaySocket>> {
-    let one = |relay, port| {
-        let address = SocketAddr::new(address.ip(), port);
-        let socket = open(address)?;
-        socket.bind(&address.into())?;
-        io::Result::Ok(RelaySocket::new(relay, UdpSocket::from_std(socket.into()), data_plane))
+        Err(taken)
     };
-    let mut sockets = vec![one(relay, address.port())?];
-    if let Some(next) = next {
-        sockets.push(one(next, address.port() + 1)?);
-    }
-    Ok(sockets)
+    opening().map_err(|error| {
+        debug!(%error, "no relay socket");
+        RelaySocketUnavailable
+    })
 }
 
 /// Sends one datagram that no router may cut (RFC 8656 §14, DONT-FRAGMENT). Rare, so the socket is set for it and back.
