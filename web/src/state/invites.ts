@@ -113,7 +113,8 @@ export class Invites {
       this.#replaceCode(waiting);
       return;
     }
-    if (failure !== null) this.#toasts.show({ kind: 'meeting_failed', name: null, failure });
+    // A changed key has a page of its own.
+    if (failure !== null && failure !== 'key_changed') this.#toasts.show({ kind: 'meeting_failed', name: null, failure });
     this.#waiting = null;
     waiting.cancelExpiry();
     waiting.cancelCode();
