@@ -168,11 +168,11 @@ test("a known name with another key is a red page, and only forgetting lets it i
 });
 
 async function freshLink(page: Page): Promise<string> {
-  await page.getByRole("button", { name: "Add a device" }).first().click();
-  await page.getByTestId("add-device").getByRole("button", { name: "New code" }).click();
+  await page.keyboard.press("n");
   await expect(page.getByTestId("own-link")).toBeVisible();
   const link = await page.getByTestId("own-link").inputValue();
-  await page.getByTestId("add-device").getByRole("button", { name: "Close" }).click();
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("add-device")).toHaveCount(0);
   return link;
 }
 
