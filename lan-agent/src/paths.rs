@@ -32,6 +32,12 @@ pub fn sent_records() -> Option<PathBuf> {
     xdg("XDG_STATE_HOME", ".local/state").map(|directory| directory.join("sending"))
 }
 
+/// How transfers of the last days ended.
+#[must_use]
+pub fn history_file() -> Option<PathBuf> {
+    xdg("XDG_STATE_HOME", ".local/state").map(|directory| directory.join("history.jsonl"))
+}
+
 /// The control socket of the running agent.
 #[must_use]
 pub fn control_socket() -> Option<PathBuf> {

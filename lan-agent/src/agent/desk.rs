@@ -9,11 +9,15 @@ use tokio::task::JoinSet;
 use tracing::debug;
 use zeroize::Zeroizing;
 
+use super::board::Board;
 use super::event::{Event, TransferNumber};
+use super::ledger::Ledger;
 use super::question::{Answer, Asked, Asker};
 use super::sessions::Sessions;
 use super::{Own, nearby};
-use crate::control::{ControlConnection, ControlListener, Devices, Replies, Reply, Request, Status, Target};
+use crate::control::{
+    ControlConnection, ControlListener, Devices, Replies, Reply, Request, Status, Target, Transfers, Waiting,
+};
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::session::{Command, Handle};
@@ -35,6 +39,10 @@ pub struct Desk {
     pub link: watch::Receiver<Option<Zeroizing<String>>>,
     /// The code that is shown now.
     pub code: watch::Receiver<Option<Zeroizing<String>>>,
+    /// What is under way.
+    pub ledger: Ledger,
+    /// What waits for an answer.
+    pub board: Board,
     /// What it says of itself; link and code are filled in.
     pub status: Status,
 }
@@ -79,6 +87,18 @@ impl Desk {
                 let served = self.send(&mut replies, lines, to, paths, text).await;
                 reading.abort();
                 served
+            }
+            Ok(Some(Request::Transfers)) => {
+                let waiting = self.board.open().into_iter().map(|(ask, question)| Waiting { ask, question }).collect();
+                replies.send(&Reply::Transfers(Transfers { running: self.ledger.running(), waiting })).await
+            }
+            Ok(Some(Request::Cancel { transfer })) => replies.send(&Reply::done(self.cancel(transfer).await)).await,
+            Ok(Some(Request::Decide { ask, answer })) => {
+                let done = match self.board.answer(ask, answer) {
+                    true => Ok("Answered.".to_owned()),
+                    false => Err(Stop::new(Exit::NotFound, "this question waits no more; see `lanyard list`")),
+                };
+                replies.send(&Reply::done(done)).await
             }
             Ok(Some(Request::Trust { name, policy })) => {
                 let done = super::trust::trust(&self.sessions, &name, policy.as_deref()).await;
@@ -157,6 +177,9 @@ impl Desk {
                         | Request::Devices { .. }
                         | Request::Send { .. }
                         | Request::Trust { .. }
+                        | Request::Transfers
+                        | Request::Cancel { .. }
+                        | Request::Decide { .. }
                         | Request::Forget { .. },
                     ) => {}
                     None => return Ok(()),
@@ -183,6 +206,18 @@ impl Desk {
         }
     }
 
+    /// Ends a transfer on both devices.
+    async fn cancel(&self, transfer: TransferNumber) -> Result<String, Stop> {
+        if !self.ledger.running().iter().any(|running| running.transfer == transfer) {
+            return Err(Stop::new(Exit::NotFound, "no transfer with this number is under way; see `lanyard list`"));
+        }
+        for handle in self.sessions.all() {
+            // Only one of them knows the number; one that leaves now takes the transfer with it.
+            let _ = handle.commands.send(Command::Cancel { transfer }).await;
+        }
+        Ok("Cancelled on both devices.".to_owned())
+    }
+
     /// Finds the device and hands it the files (who sends them, and their number) or the text (`None` once it is
     /// delivered).
     async fn start(
@@ -195,7 +230,11 @@ impl Desk {
         let handle = self.find(name, &asker).await?;
         match text {
             Some(text) => send_text(&handle, text).await.map(|()| None),
-            None => send_files(&handle, paths).await.map(|transfer| Some((handle, transfer))),
+            None => {
+                let transfer = send_files(&handle, paths.clone()).await?;
+                self.ledger.note_paths(transfer, paths);
+                Ok(Some((handle, transfer)))
+            }
         }
     }
 

@@ -1,10 +1,13 @@
 //! A running agent: what happens in it, what it asks, and the tasks that join its parts.
 
 pub mod again;
+pub mod board;
 pub mod code;
 pub mod desk;
 pub mod event;
+pub mod history;
 pub mod home;
+pub mod ledger;
 pub mod nearby;
 pub mod question;
 pub mod reunion;

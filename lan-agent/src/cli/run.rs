@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lanyard_protocol::signaling::ListedDevice;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::Settings;
+use crate::agent::board::Board;
 use crate::agent::event::{Event, TransferNumber};
+use crate::agent::ledger::Ledger;
 use crate::agent::question::Asker;
 use crate::agent::sessions::Sessions;
 use crate::config::AcceptPolicy;
@@ -23,6 +25,9 @@ use crate::terminal::{Console, Reporter, answer_questions};
 /// Events that wait for a slow reader. Progress comes often; what is missed is told again.
 const EVENTS: usize = 1024;
 
+/// Questions that wait for this terminal.
+const TERMINAL_QUESTIONS: usize = 16;
+
 /// One run of the program.
 pub(super) struct Run {
     /// Everyone it talks with.
@@ -31,6 +36,10 @@ pub(super) struct Run {
     pub context: Arc<Context>,
     /// Where the devices for linked pages go in.
     pub nearby: watch::Sender<Arc<[ListedDevice]>>,
+    /// What is under way.
+    pub ledger: Ledger,
+    /// What waits for an answer.
+    pub board: Board,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -45,7 +54,12 @@ impl Run {
         doors: Vec<String>,
     ) -> Self {
         let (events, printed) = broadcast::channel(EVENTS);
-        let (asker, questions) = Asker::channel();
+        let (asker, asked) = Asker::channel();
+        // What waits at the agent can be answered from another terminal too.
+        let board = Board::default();
+        let (terminal, questions) = mpsc::channel(TERMINAL_QUESTIONS);
+        let ledger = Ledger::new(crate::paths::history_file());
+        let ledger_events = events.subscribe();
         let (nearby, nearby_receiver) = watch::channel(Arc::from([]));
         let addresses: Vec<IpAddr> =
             if settings.interface_names.is_empty() { Vec::new() } else { settings.interfaces().addresses() };
@@ -66,9 +80,11 @@ impl Run {
         let reporter = Reporter::new(console.clone(), settings.format);
         let tasks = vec![
             tokio::spawn(reporter.run(printed)),
+            tokio::spawn(ledger.clone().run(ledger_events)),
+            tokio::spawn(board.clone().run(asked, terminal)),
             tokio::spawn(answer_questions(console.clone(), questions, settings.yes)),
         ];
-        Self { sessions: Sessions::new(context.clone()), context, nearby, tasks }
+        Self { sessions: Sessions::new(context.clone()), context, nearby, ledger, board, tasks }
     }
 
     /// Takes in a device that was met.

@@ -285,7 +285,7 @@ async fn by_agent(
                 }
                 return Ok(Exit::from_number(exit));
             }
-            Some(Reply::Transfer { .. } | Reply::Status(_) | Reply::Devices(_)) => {}
+            Some(Reply::Transfer { .. } | Reply::Transfers(_) | Reply::Status(_) | Reply::Devices(_)) => {}
             None => return Err(Stop::new(Exit::Unreachable, "the running agent has stopped")),
         }
     }
@@ -384,10 +384,11 @@ async fn wait_and_deliver(
 async fn deliver(run: &Run, handle: &Handle, content: Content) -> Result<Exit, Stop> {
     match content {
         Content::Text(text) => desk::send_text(handle, text).await.map(|()| Exit::Done),
-        Content::Files { collected, .. } => {
+        Content::Files { paths, collected } => {
             let mut events = run.context.events.subscribe();
             let skipped = !collected.skipped.is_empty();
             let number = desk::offer(handle, collected).await?;
+            run.ledger.note_paths(number, paths);
             let exit = wait_for_end(&mut events, number).await;
             Ok(if skipped && exit == Exit::Done { Exit::Partly } else { exit })
         }

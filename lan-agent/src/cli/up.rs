@@ -69,6 +69,11 @@ pub(super) async fn run(
         accept: run.context.accept.to_string(),
     });
     let agents = mdns.as_ref().map_or_else(no_agents, Mdns::nearby);
+    if let Some(file) = paths::history_file()
+        && let Err(error) = crate::agent::history::shorten(&file)
+    {
+        debug!(%error, "cannot shorten the history");
+    }
     let (shown, shown_code) = (ShownLink::new(None), ShownCode::new(None));
 
     let mut tasks = JoinSet::new();
@@ -88,6 +93,8 @@ pub(super) async fn run(
             own: own.clone(),
             link: shown.subscribe(),
             code: shown_code.subscribe(),
+            ledger: run.ledger.clone(),
+            board: run.board.clone(),
             status,
         };
         tasks.spawn(desk.serve(control));

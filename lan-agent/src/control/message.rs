@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::agent::event::{Event, TransferNumber, Who};
+use crate::agent::ledger::Running;
 use crate::agent::question::{Answer, Question};
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
@@ -40,6 +41,20 @@ pub enum Request {
     Forget {
         /// Which.
         name: String,
+    },
+    /// What is under way, and what waits for an answer? Answered by [`Reply::Transfers`].
+    Transfers,
+    /// End a transfer on both devices. Answered by [`Reply::Done`].
+    Cancel {
+        /// Which.
+        transfer: TransferNumber,
+    },
+    /// Answers a question that waits at the agent. Answered by [`Reply::Done`].
+    Decide {
+        /// Which, from [`Reply::Transfers`].
+        ask: u64,
+        /// What the person says.
+        answer: Answer,
     },
     /// Send files, folders or a text. Answered by events, questions, and [`Reply::Done`] at the end.
     Send {
@@ -77,6 +92,8 @@ pub enum Reply {
     Status(Status),
     /// To [`Request::Devices`].
     Devices(Devices),
+    /// To [`Request::Transfers`].
+    Transfers(Transfers),
     /// The transfer that was asked for has this number.
     Transfer {
         /// As in its events.
@@ -146,6 +163,25 @@ pub struct Devices {
     /// Remembered devices, connected or not.
     #[serde(default)]
     pub remembered: Vec<RememberedDevice>,
+}
+
+/// What the agent is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfers {
+    /// Under way.
+    pub running: Vec<Running>,
+    /// Questions that nobody has answered yet.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A question that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its number.
+    pub ask: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub question: Question,
 }
 
 /// A remembered device, as it is listed.

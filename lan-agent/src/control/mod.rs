@@ -5,5 +5,5 @@ mod message;
 mod server;
 
 pub use client::{ControlClient, ControlError};
-pub use message::{Devices, RememberedDevice, Reply, Request, Status, Target};
+pub use message::{Devices, RememberedDevice, Reply, Request, Status, Target, Transfers, Waiting};
 pub use server::{ControlConnection, ControlListener, ListenError, Replies, Requests};

@@ -214,7 +214,7 @@ impl Drop for EndOfQuestion<'_> {
     fn drop(&mut self) {
         self.0.0.bars.suspend(|| {
             let mut out = io::stderr().lock();
-            let _ = write!(out, "\r\n\x1b[J");
+            let _ = write!(out, "\x1b[J\r\n");
             let _ = out.flush();
         });
     }

@@ -73,7 +73,7 @@ impl Reporter {
                 console.result(link);
             }
             Event::Code { code } => {
-                console.say("Or type this code there, it is good for one use:");
+                console.say("Or type this code there (one use):");
                 console.result(code);
             }
             Event::Nearby { agents } => {
