@@ -10,6 +10,7 @@ pub mod exit;
 pub mod fail_point;
 pub mod identity;
 pub mod inbox;
+pub mod lane_link;
 pub mod paths;
 pub mod peer_link;
 pub mod session;

@@ -127,6 +127,11 @@ async fn companion(client: &SignalingClient, bond: &Bond) -> Result<Option<(Mail
                 Some(MailboxEvent::Presence { member, state: PresenceState::Joined | PresenceState::Back }) => {
                     return Ok(Some((held.swap_remove(at), member)));
                 }
+                Some(MailboxEvent::Returned { others }) => {
+                    if let Some(peer) = others.first() {
+                        return Ok(Some((held.swap_remove(at), *peer)));
+                    }
+                }
                 Some(MailboxEvent::Presence { .. } | MailboxEvent::Message { .. } | MailboxEvent::NotCarried) => {}
                 // An old slot of the other device was in the way, or the server began anew.
                 Some(MailboxEvent::Crowded | MailboxEvent::Gone) | None => {

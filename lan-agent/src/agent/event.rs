@@ -165,7 +165,13 @@ pub enum Event {
         /// How.
         route: Route,
     },
-    /// The link to a device broke; it is being repaired.
+    /// Nothing is heard of a device, or its link broke; other ways to it are tried. What arrived is kept.
+    Waiting {
+        /// Who.
+        #[serde(flatten)]
+        who: Who,
+    },
+    /// That has lasted for 30 seconds. It carries on by itself when the device is back.
     Interrupted {
         /// Who.
         #[serde(flatten)]
@@ -279,6 +285,7 @@ impl Event {
             | Self::Remembered { .. }
             | Self::KeyChanged { .. }
             | Self::Connected { .. }
+            | Self::Waiting { .. }
             | Self::Interrupted { .. }
             | Self::Left { .. }
             | Self::Text { .. }

@@ -141,7 +141,7 @@ async fn pass_on(mut near: Mailbox, mut far: Mailbox) {
                 Some(MailboxEvent::Presence { member, state: PresenceState::Joined | PresenceState::Back }) => {
                     near_peer = Some(member);
                 }
-                Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried) => {}
+                Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried | MailboxEvent::Returned { .. }) => {}
                 Some(MailboxEvent::Presence { state: PresenceState::Left, .. } | MailboxEvent::Crowded | MailboxEvent::Gone)
                 | None => return,
             },
@@ -153,7 +153,7 @@ async fn pass_on(mut near: Mailbox, mut far: Mailbox) {
                 Some(MailboxEvent::Presence { member, state: PresenceState::Joined | PresenceState::Back }) => {
                     far_peer = Some(member);
                 }
-                Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried) => {}
+                Some(MailboxEvent::Presence { state: PresenceState::Away, .. } | MailboxEvent::NotCarried | MailboxEvent::Returned { .. }) => {}
                 Some(MailboxEvent::Presence { state: PresenceState::Left, .. } | MailboxEvent::Crowded | MailboxEvent::Gone)
                 | None => return,
             },

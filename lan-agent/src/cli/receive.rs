@@ -101,6 +101,7 @@ async fn wait(events: &mut broadcast::Receiver<Event>, handle: &Handle, limit: D
             | Event::Remembered { .. }
             | Event::KeyChanged { .. }
             | Event::Connected { .. }
+            | Event::Waiting { .. }
             | Event::Interrupted { .. }
             | Event::Left { .. }
             | Event::Accepted { .. }

@@ -145,7 +145,8 @@ pub async fn meet_in(
                     deadline = patience.map(|patience| Instant::now() + patience);
                 }
                 MailboxEvent::Presence { state: PresenceState::Away | PresenceState::Back, .. }
-                | MailboxEvent::NotCarried => {}
+                | MailboxEvent::NotCarried
+                | MailboxEvent::Returned { .. } => {}
                 MailboxEvent::Crowded => return Err(MeetError::Crowded),
                 MailboxEvent::Gone => return Err(MeetError::Gone),
             },

@@ -1,16 +1,17 @@
 //! The socket's owner: connects, returns to slots, and hands each message to whom it concerns.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use lanyard_protocol::signaling::{
     Body, ClientMessage, ErrorCode, IceServer, ListedDevice, Platform, ServerMessage, Side,
 };
-use lanyard_protocol::{DeviceId, MailboxId, MemberNumber, Nameplate, PROTOCOL_VERSION, SlotToken, limits};
+use lanyard_protocol::{DeviceId, LaneTicket, MailboxId, MemberNumber, Nameplate, PROTOCOL_VERSION, SlotToken, limits};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -19,10 +20,16 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracing::{debug, info};
 
 use super::backoff::Backoff;
-use super::{Mailbox, MailboxEvent, MailboxSender, ServerStatus, ServerUrl, SignalingError};
+use super::{LaneDoor, Mailbox, MailboxEvent, MailboxSender, ServerStatus, ServerUrl, SignalingError};
 
 /// How long one address may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The same while somebody waits for it, and how long a server may take to answer when it is asked for a sign of life.
+const HASTY_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long somebody counts as waiting after they asked.
+const HASTE: Duration = Duration::from_secs(5);
 
 /// The server pings every 20 s; a socket without a sound for this long is dead.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -40,6 +47,7 @@ pub(super) enum Command {
     Join { mailbox: MailboxId, reply: Reply<Mailbox> },
     Send { mailbox: MailboxId, to: MemberNumber, body: Body },
     Leave { mailbox: MailboxId },
+    Stay { mailbox: MailboxId },
     Dial { device: DeviceId, reply: Reply<MailboxId> },
     Allocate { reply: Reply<(Nameplate, MailboxId)> },
     Claim { nameplate: Nameplate, stamp: Option<u64>, reply: Reply<MailboxId> },
@@ -98,6 +106,11 @@ pub(super) struct Driver {
     /// This socket's id, which stamps are made for.
     device: Option<DeviceId>,
     announcement: Option<(String, Platform, u32)>,
+    /// Somebody wants to know whether the server hears us.
+    check: Arc<Notify>,
+    checked_at: Option<Instant>,
+    /// The address that answered last.
+    connected: Option<ServerUrl>,
 }
 
 /// A mailbox that is joined, or about to be.
@@ -105,6 +118,9 @@ struct Held {
     slot: Option<SlotToken>,
     joining: Option<oneshot::Sender<Result<Mailbox, SignalingError>>>,
     ice_servers: watch::Sender<Vec<IceServer>>,
+    lane: watch::Sender<Option<LaneDoor>>,
+    /// Whether to come back even when the slot was not kept.
+    stays: bool,
     events: mpsc::Sender<MailboxEvent>,
     /// Until the joiner takes it.
     receiver: Option<mpsc::Receiver<MailboxEvent>>,
@@ -140,6 +156,9 @@ impl Driver {
             pending: VecDeque::new(),
             device: None,
             announcement: None,
+            check: Arc::new(Notify::new()),
+            checked_at: None,
+            connected: None,
         }
     }
 
@@ -149,7 +168,11 @@ impl Driver {
             if self.commands.is_closed() {
                 return;
             }
-            tokio::time::sleep(backoff.next(rand::random())).await;
+            let check = Arc::clone(&self.check);
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next(rand::random())) => {}
+                () = check.notified() => self.checked_at = Some(Instant::now()),
+            }
             let Some(socket) = self.connect().await else {
                 self.status.send_replace(ServerStatus::Offline);
                 continue;
@@ -171,7 +194,7 @@ impl Driver {
         }
     }
 
-    async fn connect(&self) -> Option<Socket> {
+    async fn connect(&mut self) -> Option<Socket> {
         // `wss://` needs a provider of ciphers for the process; a second call does nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = WebSocketConfig::default()
@@ -179,11 +202,18 @@ impl Driver {
             .write_buffer_size(0)
             .max_message_size(Some(limits::SIGNALING_MESSAGE_BYTES))
             .max_frame_size(Some(limits::SIGNALING_MESSAGE_BYTES));
+        let limit = match self.checked_at {
+            Some(at) if at.elapsed() < HASTE => HASTY_TIMEOUT,
+            Some(_) | None => CONNECT_TIMEOUT,
+        };
         for url in &self.server.urls {
             let Some(request) = self.request(url) else { continue };
             let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
-            match timeout(CONNECT_TIMEOUT, connecting).await {
-                Ok(Ok((socket, _))) => return Some(socket),
+            match timeout(limit, connecting).await {
+                Ok(Ok((socket, _))) => {
+                    self.connected = Some(url.clone());
+                    return Some(socket);
+                }
                 Ok(Err(error)) => debug!(%url, %error, "cannot reach the signaling server"),
                 Err(_) => debug!(%url, "the signaling server does not answer"),
             }
@@ -205,9 +235,23 @@ impl Driver {
             return Ended::Lost;
         }
         let mut welcomed = false;
+        let check = Arc::clone(&self.check);
+        // A server that somebody asked after must make a sound by then.
+        let mut answer_by: Option<Instant> = None;
         loop {
             tokio::select! {
+                () = check.notified() => {
+                    self.checked_at = Some(Instant::now());
+                    if answer_by.is_none() {
+                        answer_by = Some(Instant::now() + HASTY_TIMEOUT);
+                        if socket.send(Message::Ping(Default::default())).await.is_err() {
+                            return Ended::Lost;
+                        }
+                    }
+                }
+                () = sleep_until(answer_by) => return Ended::Lost,
                 received = timeout(SILENCE, socket.next()) => {
+                    answer_by = None;
                     let text = match received {
                         Ok(Some(Ok(Message::Text(text)))) => text,
                         Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
@@ -239,7 +283,11 @@ impl Driver {
                             return Ended::Lost;
                         }
                     }
-                    self.handle_message(message);
+                    if let Some(answer) = self.handle_message(message)
+                        && say(&mut socket, &answer).await.is_err()
+                    {
+                        return Ended::Lost;
+                    }
                 }
                 command = self.commands.recv(), if welcomed => {
                     let Some(command) = command else {
@@ -277,7 +325,16 @@ impl Driver {
                 }
                 let (events, receiver) = mpsc::channel(MAILBOX_EVENTS);
                 let (ice_servers, _) = watch::channel(Vec::new());
-                let held = Held { slot: None, joining: Some(reply), ice_servers, events, receiver: Some(receiver) };
+                let (lane, _) = watch::channel(None);
+                let held = Held {
+                    slot: None,
+                    joining: Some(reply),
+                    ice_servers,
+                    lane,
+                    stays: false,
+                    events,
+                    receiver: Some(receiver),
+                };
                 self.mailboxes.insert(mailbox, held);
                 Some(ClientMessage::Join { mailbox, slot: None })
             }
@@ -285,6 +342,12 @@ impl Driver {
                 self.mailboxes.contains_key(&mailbox).then_some(ClientMessage::Send { mailbox, to, body })
             }
             Command::Leave { mailbox } => self.mailboxes.remove(&mailbox).map(|_| ClientMessage::Leave { mailbox }),
+            Command::Stay { mailbox } => {
+                if let Some(held) = self.mailboxes.get_mut(&mailbox) {
+                    held.stays = true;
+                }
+                None
+            }
             Command::Dial { device, reply } => {
                 self.pending.push_back(Pending::Dial { device, reply });
                 Some(ClientMessage::Dial { device })
@@ -305,16 +368,18 @@ impl Driver {
         }
     }
 
-    fn handle_message(&mut self, message: ServerMessage) {
+    /// What to answer, if anything.
+    fn handle_message(&mut self, message: ServerMessage) -> Option<ClientMessage> {
         match message {
-            ServerMessage::Joined { mailbox, member, others, slot, ice_servers, .. } => {
-                self.handle_joined(mailbox, member, others, slot, ice_servers);
+            ServerMessage::Joined { mailbox, member, others, slot, ice_servers, lane } => {
+                self.handle_joined(mailbox, slot, ice_servers, lane);
+                self.settle_joined(mailbox, member, others);
             }
             ServerMessage::Presence { mailbox, member, state } => {
                 self.pass_on(mailbox, MailboxEvent::Presence { member, state });
             }
             ServerMessage::Message { mailbox, from, body } => {
-                self.pass_on(mailbox, MailboxEvent::Message { from, body })
+                self.pass_on(mailbox, MailboxEvent::Message { from, body });
             }
             ServerMessage::Crowded { mailbox } => {
                 self.end(mailbox, MailboxEvent::Crowded, SignalingError::Crowded);
@@ -335,50 +400,79 @@ impl Driver {
                     debug!("did not take a call: too many wait, or nobody listens");
                 }
             }
-            ServerMessage::Error { code, message, mailbox } => self.handle_error(code, message, mailbox),
+            ServerMessage::Error { code, message, mailbox } => return self.handle_error(code, message, mailbox),
             ServerMessage::Allocated { nameplate, mailbox } => self.answer_allocation(nameplate, mailbox),
             ServerMessage::Claimed { nameplate, mailbox } => self.answer_claim(&nameplate, mailbox),
             ServerMessage::StampWanted { nameplate, bits } => self.work_for_claim(nameplate, bits),
             // Read by `serve`; a second one changes nothing.
             ServerMessage::Welcome { .. } | ServerMessage::Refused { .. } => {}
         }
+        None
     }
 
     fn handle_joined(
         &mut self,
         mailbox: MailboxId,
-        member: MemberNumber,
-        others: Vec<MemberNumber>,
         slot: SlotToken,
         ice_servers: Vec<IceServer>,
+        ticket: Option<LaneTicket>,
     ) {
         let Some(held) = self.mailboxes.get_mut(&mailbox) else { return };
         held.slot = Some(slot);
         held.ice_servers.send_replace(ice_servers);
-        let (Some(reply), Some(events)) = (held.joining.take(), held.receiver.take()) else { return };
-        let Some(commands) = self.own_commands.upgrade() else { return };
-        let sender = MailboxSender { id: mailbox, commands };
-        let ice_servers = held.ice_servers.subscribe();
-        // A joiner that stopped waiting drops the mailbox, and with it leaves.
-        let _ = reply.send(Ok(Mailbox { sender, member, others, ice_servers, events, nameplate: None }));
+        let header = self.server.header.clone();
+        let door = ticket.zip(self.connected.as_ref()).map(|(ticket, url)| LaneDoor {
+            url: url.lane(),
+            // Only this process has its own server's token.
+            own_server: header.is_some(),
+            header,
+            ticket,
+        });
+        held.lane.send_replace(door);
     }
 
-    fn handle_error(&mut self, code: ErrorCode, message: String, mailbox: Option<MailboxId>) {
+    /// Gives the mailbox to its joiner, or tells its holder that it is back.
+    fn settle_joined(&mut self, mailbox: MailboxId, member: MemberNumber, others: Vec<MemberNumber>) {
+        let Some(held) = self.mailboxes.get_mut(&mailbox) else { return };
+        let (Some(reply), Some(events)) = (held.joining.take(), held.receiver.take()) else {
+            self.pass_on(mailbox, MailboxEvent::Returned { others });
+            return;
+        };
+        let Some(commands) = self.own_commands.upgrade() else { return };
+        let (status, check) = (self.status.subscribe(), Arc::clone(&self.check));
+        let sender = MailboxSender { id: mailbox, commands, status, check };
+        let (ice_servers, lane) = (held.ice_servers.subscribe(), held.lane.subscribe());
+        // A joiner that stopped waiting drops the mailbox, and with it leaves.
+        let _ = reply.send(Ok(Mailbox { sender, member, others, ice_servers, lane, events, nameplate: None }));
+    }
+
+    fn handle_error(&mut self, code: ErrorCode, message: String, mailbox: Option<MailboxId>) -> Option<ClientMessage> {
         debug!(?code, %message, "the signaling server said no");
-        match (code, mailbox) {
-            (ErrorCode::QueueFull | ErrorCode::RateLimited, Some(mailbox))
-                if self.mailboxes.get(&mailbox).is_some_and(|held| held.joining.is_none()) =>
-            {
+        let held = mailbox.and_then(|mailbox| self.mailboxes.get_mut(&mailbox));
+        match (code, mailbox, held) {
+            (ErrorCode::QueueFull | ErrorCode::RateLimited, Some(mailbox), Some(held)) if held.joining.is_none() => {
                 self.pass_on(mailbox, MailboxEvent::NotCarried);
             }
-            (_, Some(mailbox)) => self.end(mailbox, MailboxEvent::Gone, SignalingError::Refused { code, message }),
-            (_, None) => {
+            // The two meet again where they were: who comes first is alone for a while (LK-30).
+            (ErrorCode::SlotGone, Some(mailbox), Some(held)) if held.stays => {
+                held.slot = None;
+                return Some(ClientMessage::Join { mailbox, slot: None });
+            }
+            // Said to a side that has left, which may come back.
+            (ErrorCode::NotJoined, Some(mailbox), Some(held)) if held.stays => {
+                self.pass_on(mailbox, MailboxEvent::NotCarried);
+            }
+            (_, Some(mailbox), _) => {
+                self.end(mailbox, MailboxEvent::Gone, SignalingError::Refused { code, message });
+            }
+            (_, None, _) => {
                 let asked = self.pending.iter().position(|request| request.may_fail_with(code));
                 if let Some(request) = asked.and_then(|at| self.pending.remove(at)) {
                     request.fail(SignalingError::Refused { code, message });
                 }
             }
         }
+        None
     }
 
     fn answer_dial(&mut self, dialed: DeviceId, answer: Result<MailboxId, SignalingError>) {
@@ -445,6 +539,13 @@ impl Driver {
                 let _ = held.events.try_send(event);
             }
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,10 +1,12 @@
 //! One side of a mailbox, as long as it is held.
 
-use lanyard_protocol::signaling::{Body, IceServer, PresenceState};
-use lanyard_protocol::{MailboxId, MemberNumber, Nameplate};
-use tokio::sync::{mpsc, watch};
+use std::sync::Arc;
 
-use super::client::SignalingError;
+use lanyard_protocol::signaling::{Body, IceServer, PresenceState};
+use lanyard_protocol::{LaneTicket, MailboxId, MemberNumber, Nameplate};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::client::{ServerStatus, SignalingError};
 use super::driver::Command;
 
 /// What comes through a mailbox.
@@ -28,8 +30,26 @@ pub enum MailboxEvent {
     Crowded,
     /// The slot is gone: the server restarted, or it was unreachable for too long. Nothing more comes.
     Gone,
+    /// The server was away and is back, and so is this side of the mailbox.
+    Returned {
+        /// Who else is there now.
+        others: Vec<MemberNumber>,
+    },
     /// A message was not carried: the other side's queue is full, or the rate is too high.
     NotCarried,
+}
+
+/// Where a lane of this mailbox is opened (LK-31).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneDoor {
+    /// `ws://…/v1/relay` or `wss://…/v1/relay`, at the address that answered.
+    pub url: String,
+    /// Goes with the request.
+    pub header: Option<(&'static str, String)>,
+    /// Which side this is.
+    pub ticket: LaneTicket,
+    /// The server runs in this process.
+    pub own_server: bool,
 }
 
 /// A held side. Dropping it leaves the mailbox.
@@ -39,6 +59,7 @@ pub struct Mailbox {
     pub(super) member: MemberNumber,
     pub(super) others: Vec<MemberNumber>,
     pub(super) ice_servers: watch::Receiver<Vec<IceServer>>,
+    pub(super) lane: watch::Receiver<Option<LaneDoor>>,
     pub(super) events: mpsc::Receiver<MailboxEvent>,
     pub(super) nameplate: Option<Nameplate>,
 }
@@ -48,6 +69,8 @@ pub struct Mailbox {
 pub struct MailboxSender {
     pub(super) id: MailboxId,
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) status: watch::Receiver<ServerStatus>,
+    pub(super) check: Arc<Notify>,
 }
 
 impl MailboxSender {
@@ -58,6 +81,23 @@ impl MailboxSender {
     pub async fn send(&self, to: MemberNumber, body: Body) -> Result<(), SignalingError> {
         let command = Command::Send { mailbox: self.id, to, body };
         self.commands.send(command).await.map_err(|_| SignalingError::Ended)
+    }
+
+    /// Whether the server answered last time.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        matches!(*self.status.borrow(), ServerStatus::Online { .. })
+    }
+
+    /// Makes sure that the server hears us, and connects anew at once when it does not.
+    pub fn check(&self) {
+        self.check.notify_one();
+    }
+
+    /// From now on this side comes back to the mailbox even when its slot was not kept (LK-30).
+    pub fn stay(&self) {
+        // With a full queue the server is out of reach; the caller says it again.
+        let _ = self.commands.try_send(Command::Stay { mailbox: self.id });
     }
 }
 
@@ -84,6 +124,12 @@ impl Mailbox {
     #[must_use]
     pub fn ice_servers(&self) -> Vec<IceServer> {
         self.ice_servers.borrow().clone()
+    }
+
+    /// Where a lane is opened, if the server carries any.
+    #[must_use]
+    pub fn lane_door(&self) -> Option<LaneDoor> {
+        self.lane.borrow().clone()
     }
 
     /// A way to send.

@@ -10,5 +10,5 @@ mod mailbox;
 mod url;
 
 pub use client::{ServerClock, ServerStatus, SignalingClient, SignalingError};
-pub use mailbox::{Mailbox, MailboxEvent, MailboxSender};
+pub use mailbox::{LaneDoor, Mailbox, MailboxEvent, MailboxSender};
 pub use url::{ServerUrl, ServerUrlError};

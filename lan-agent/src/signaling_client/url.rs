@@ -44,7 +44,16 @@ impl ServerUrl {
 
     /// `ws://…/v1/ws` or `wss://…/v1/ws`.
     pub(super) fn websocket(&self) -> String {
-        format!("{}://{}/v1/ws", if self.secure { "wss" } else { "ws" }, self.authority)
+        self.endpoint("ws")
+    }
+
+    /// `ws://…/v1/relay` or `wss://…/v1/relay`.
+    pub(super) fn lane(&self) -> String {
+        self.endpoint("relay")
+    }
+
+    fn endpoint(&self, name: &str) -> String {
+        format!("{}://{}/v1/{name}", if self.secure { "wss" } else { "ws" }, self.authority)
     }
 }
 

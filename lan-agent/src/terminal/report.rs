@@ -91,7 +91,12 @@ impl Reporter {
             Event::Connected { who, route } => {
                 console.say(&format!("{} is connected: {}.", describe(who), route.badge()))
             }
-            Event::Interrupted { who } => console.say(&format!("{} is out of reach; waiting for it.", describe(who))),
+            Event::Waiting { who } => {
+                console.say(&format!("{} is silent; what arrived is kept. Waiting for it.", describe(who)))
+            }
+            Event::Interrupted { who } => {
+                console.say(&format!("Interrupted: {} is out of reach. It carries on when it is back.", describe(who)));
+            }
             Event::Left { who } => console.say(&format!("{} has left.", describe(who))),
             Event::Offered { transfer, direction, who, label, files, total_bytes } => {
                 let label = display(label);

@@ -1,94 +1,192 @@
-//! The link of the present attempt: opened, bound, fed, repaired.
+//! Links: opened when the decision says so, bound, fed, replaced.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lanyard_pairing::Role;
-use lanyard_protocol::peer::PeerMessage;
+use lanyard_protocol::peer::{PeerMessage, Signal};
+use lanyard_transfer::{PathAction, PathKind, Paths};
 use tracing::{debug, info, warn};
 
-use super::super::link::{ActiveLink, Outgoing, Phase};
-use super::{Conversation, Next, PROGRESS_EVERY, REPAIR_EVERY};
-use crate::agent::event::{Event, Route};
-use crate::peer_link::{self, CloseReason, LinkEvent};
+use super::super::link::{ActiveLink, Closed, LinkEvent, Outgoing, Phase};
+use super::{Conversation, Next, PROGRESS_EVERY};
+use crate::agent::event::Event;
+use crate::peer_link;
 use crate::terminal::display;
 
-/// How many repairs of one link before a new one is opened in its place.
-const REPAIRS: u32 = 2;
+/// How often a server may change what it carries before it is not trusted with a lane any more.
+const TAMPERINGS: u32 = 3;
 
 impl Conversation {
     pub(super) fn is_offerer(&self) -> bool {
         self.met.session.role() == Role::Responder
     }
 
-    pub(super) async fn begin_attempt(&mut self, attempt: u32) {
-        self.drop_link();
-        self.attempt = attempt;
-        let role = if self.is_offerer() { peer_link::Role::Offerer } else { peer_link::Role::Answerer };
-        let to_browser = !self.met.session.peer_profile().can("native");
-        let ice_servers = self.met.mailbox.ice_servers();
-        match ActiveLink::open(attempt, role, ice_servers, to_browser, &self.context).await {
-            Ok(link) => {
-                self.link = Some(link);
-                self.repair_at = None;
-            }
-            Err(error) => {
-                warn!(%error, "could not open a connection");
-                self.repair_at = Some(Instant::now() + REPAIR_EVERY);
+    /// A decision about paths for the device as it was met now.
+    pub(super) fn new_paths(met: &super::Met) -> Paths {
+        met.mailbox.sender().stay();
+        Paths::new(Instant::now(), met.session.role() == Role::Responder, met.mailbox.lane_door().is_some())
+    }
+
+    /// Carries out what was decided.
+    pub(super) async fn follow_paths(&mut self) {
+        let busy = self.transfers.values().any(|known| known.accepted) || !self.texts.is_empty();
+        self.paths.set_hurried(Instant::now(), busy);
+        while let Some(action) = self.paths.poll_action() {
+            match action {
+                PathAction::Begin { attempt, path } => self.begin_attempt(attempt, path).await,
+                PathAction::RestartIce => {
+                    if let Some(link) = &self.link {
+                        link.restart_ice().await;
+                    }
+                }
+                PathAction::Ask { lane } => self.say(&PeerMessage::Reconnect { lane }),
+                PathAction::CheckSignaling => self.met.mailbox.sender().check(),
+                PathAction::Close { attempt } => self.close_attempt(attempt),
+                PathAction::Waiting => {
+                    // Should the device come anew meanwhile, it takes this conversation over.
+                    self.signs.linked.send_replace(false);
+                    self.context.tell(Event::Waiting { who: self.who.clone() });
+                }
+                PathAction::Interrupted => self.context.tell(Event::Interrupted { who: self.who.clone() }),
+                PathAction::Well => {
+                    self.signs.linked.send_replace(true);
+                    self.tell_route();
+                }
             }
         }
     }
 
-    pub(super) fn drop_link(&mut self) {
-        let Some(link) = self.link.take() else { return };
-        if link.phase == Phase::Bound {
-            self.exchange.link_lost(Instant::now());
-            self.lost_at = Some(Instant::now());
-            self.signs.linked.send_replace(false);
-            self.context.tell(Event::Interrupted { who: self.who.clone() });
+    pub(super) async fn begin_attempt(&mut self, attempt: u32, path: PathKind) {
+        let now = Instant::now();
+        match path {
+            PathKind::Direct => {
+                let role = if self.is_offerer() { peer_link::Role::Offerer } else { peer_link::Role::Answerer };
+                let to_browser = !self.met.session.peer_profile().can("native");
+                let ice_servers = self.met.mailbox.ice_servers();
+                match ActiveLink::open(attempt, role, ice_servers, to_browser, &self.context).await {
+                    Ok(link) => self.attempts.push(link),
+                    Err(error) => {
+                        warn!(%error, "could not open a connection");
+                        self.paths.handle_closed(now, attempt, path, true);
+                    }
+                }
+            }
+            PathKind::Lane => match self.met.mailbox.lane_door() {
+                Some(door) => {
+                    let signal = Signal::Lane { own_server: door.own_server };
+                    self.say(&PeerMessage::Signal { attempt, signal });
+                    self.attempts.push(ActiveLink::open_lane(attempt, door, &self.met.session));
+                }
+                None => self.paths.handle_closed(now, attempt, path, true),
+            },
         }
-        self.route = None;
+    }
+
+    fn close_attempt(&mut self, attempt: u32) {
+        if let Some(at) = self.attempts.iter().position(|link| link.attempt == attempt) {
+            self.attempts.remove(at).close();
+        }
+    }
+
+    /// Takes back everything: the device was met anew.
+    pub(super) fn drop_links(&mut self) {
+        for link in self.attempts.drain(..) {
+            link.close();
+        }
+        if let Some(link) = self.link.take() {
+            self.lose(link);
+        }
+    }
+
+    fn lose(&mut self, link: ActiveLink) {
+        self.exchange.link_lost(Instant::now());
+        self.lost_at = Some(Instant::now());
+        self.signs.linked.send_replace(false);
         link.close();
     }
 
-    pub(super) async fn handle_link(&mut self, event: LinkEvent) -> Next {
+    fn any_link(&mut self, attempt: u32) -> Option<&mut ActiveLink> {
+        self.link.iter_mut().chain(&mut self.attempts).find(|link| link.attempt == attempt)
+    }
+
+    /// A signal of the other side (LK-2).
+    pub(super) async fn handle_signal(&mut self, attempt: u32, signal: Signal) {
+        let path = if matches!(signal, Signal::Lane { .. }) { PathKind::Lane } else { PathKind::Direct };
+        if self.paths.handle_attempt(Instant::now(), attempt, path) {
+            // What this one replaces goes first.
+            self.follow_paths().await;
+            self.begin_attempt(attempt, path).await;
+        }
+        let Some(link) = self.any_link(attempt).filter(|link| link.path() == path) else { return };
+        let before = link.route;
+        let is_reachable = link.handle_signal(signal).await;
+        let changed = link.route != before;
+        if !is_reachable {
+            self.paths.handle_peer_unreachable(Instant::now());
+        }
+        if changed && self.link.as_ref().is_some_and(|link| link.attempt == attempt) {
+            self.tell_route();
+        }
+    }
+
+    pub(super) async fn handle_link(&mut self, attempt: u32, event: LinkEvent) -> Next {
         let now = Instant::now();
-        let phase = self.link.as_ref().map(|link| link.phase);
+        let carries = self.link.as_ref().is_some_and(|link| link.attempt == attempt);
+        let Some(link) = self.any_link(attempt) else { return Next::GoOn };
         match event {
             LinkEvent::Signal(signal) => {
-                let attempt = self.attempt;
+                if link.offers_nothing(&signal) {
+                    self.paths.handle_closed(now, attempt, PathKind::Direct, true);
+                }
                 self.say(&PeerMessage::Signal { attempt, signal });
             }
-            LinkEvent::Open => return self.send_bind().await,
-            LinkEvent::Bind(bind) if phase == Some(Phase::Binding) => return self.handle_bind(now, &bind).await,
-            LinkEvent::Control(text) if phase == Some(Phase::Bound) => self.exchange.handle_control(now, &text),
-            LinkEvent::Data(frame) if phase == Some(Phase::Bound) => self.exchange.handle_data(now, &frame),
+            LinkEvent::Open => return self.send_bind(attempt).await,
+            LinkEvent::Bind(bind) if link.phase == Phase::Binding => return self.handle_bind(attempt, &bind).await,
+            LinkEvent::Control(text) if carries => self.exchange.handle_control(now, &text),
+            LinkEvent::Data(frame) if carries => self.exchange.handle_data(now, &frame),
             LinkEvent::Bind(_) | LinkEvent::Control(_) | LinkEvent::Data(_) => return self.refuse_link(),
-            LinkEvent::Route(info) => {
-                let route = match info.route {
-                    peer_link::Route::DirectLan => Route::Lan,
-                    peer_link::Route::DirectInternet => Route::Internet,
-                    peer_link::Route::Relayed => Route::Relayed,
-                };
-                let changed = self.route.replace(route) != Some(route);
-                if changed && phase == Some(Phase::Bound) {
-                    self.context.tell(Event::Connected { who: self.who.clone(), route });
+            LinkEvent::Alive if carries => self.exchange.handle_alive(now),
+            LinkEvent::Alive => {}
+            LinkEvent::Route(route) => {
+                let changed = link.route.replace(route) != Some(route);
+                if changed && carries {
+                    self.tell_route();
                 }
             }
-            LinkEvent::State(state) => debug!(?state, "the link's state changed"),
-            LinkEvent::Closed(reason) => {
-                info!(%reason, "the link closed");
-                self.drop_link();
-                let pause = if reason == CloseReason::Peer { Duration::from_secs(1) } else { Duration::ZERO };
-                self.repair_at = Some(now + pause);
-            }
+            LinkEvent::Closed(closed) => return self.handle_link_closed(attempt, &closed),
         }
         Next::GoOn
     }
 
-    pub(super) async fn send_bind(&mut self) -> Next {
-        let Some(link) = self.link.as_mut() else { return Next::GoOn };
-        let Some((own, theirs)) = link.certificates().await else { return self.refuse_link() };
-        let bind = self.met.session.bind_message(&session_id(link.attempt), &own, &theirs);
+    fn handle_link_closed(&mut self, attempt: u32, closed: &Closed) -> Next {
+        info!(reason = closed.reason, attempt, "a link closed");
+        let path = self.any_link(attempt).map_or(PathKind::Direct, |link| link.path());
+        if let Some(link) = self.link.take_if(|link| link.attempt == attempt) {
+            self.lose(link);
+        } else {
+            self.close_attempt(attempt);
+        }
+        if closed.tampered {
+            self.tamperings += 1;
+            let name = display(&self.who.name);
+            let message = format!(
+                "The server changed what it carried to {name} and was noticed: {}. What arrived is kept.",
+                closed.reason
+            );
+            self.context.tell(Event::Warning { message });
+            if self.tamperings >= TAMPERINGS {
+                self.paths.set_has_lane(false);
+            }
+        }
+        self.paths.handle_closed(Instant::now(), attempt, path, false);
+        Next::GoOn
+    }
+
+    async fn send_bind(&mut self, attempt: u32) -> Next {
+        let Some(at) = self.attempts.iter().position(|link| link.attempt == attempt) else { return Next::GoOn };
+        let Some(terms) = self.attempts[at].bind_terms().await else { return self.refuse_link() };
+        let bind = self.met.session.bind_message(&terms.session_id, &terms.own, &terms.theirs);
+        let link = &mut self.attempts[at];
         link.phase = Phase::Binding;
         // The queue is empty: nothing else is handed over before the link is bound.
         if let Ok(permit) = link.control.try_reserve() {
@@ -97,27 +195,44 @@ impl Conversation {
         Next::GoOn
     }
 
-    pub(super) async fn handle_bind(&mut self, now: Instant, bind: &[u8]) -> Next {
-        let Some(link) = self.link.as_mut() else { return Next::GoOn };
-        let Some((own, theirs)) = link.certificates().await else { return self.refuse_link() };
-        if self.met.session.verify_bind(&session_id(link.attempt), &own, &theirs, bind).is_err() {
+    async fn handle_bind(&mut self, attempt: u32, bind: &[u8]) -> Next {
+        let Some(at) = self.attempts.iter().position(|link| link.attempt == attempt) else { return Next::GoOn };
+        let Some(terms) = self.attempts[at].bind_terms().await else { return self.refuse_link() };
+        if self.met.session.verify_bind(&terms.session_id, &terms.own, &terms.theirs, bind).is_err() {
             return self.refuse_link();
         }
-        link.phase = Phase::Bound;
-        self.exchange.link_up(now, link.max_message_size());
-        self.lost_at = None;
-        self.repair_at = None;
-        self.repairs = 0;
-        self.progress_at = Some(now + PROGRESS_EVERY);
-        self.signs.linked.send_replace(true);
-        if let Some(route) = self.route {
-            self.context.tell(Event::Connected { who: self.who.clone(), route });
+        let now = Instant::now();
+        if self.paths.handle_bound(now, attempt, self.attempts[at].path()) {
+            let link = self.attempts.remove(at);
+            self.carry_over(now, link);
         }
         Next::GoOn
     }
 
+    /// From now on this link carries; what was under way goes on from what the receiver has.
+    fn carry_over(&mut self, now: Instant, mut link: ActiveLink) {
+        link.phase = Phase::Bound;
+        debug!(attempt = link.attempt, path = ?link.path(), "a link carries");
+        if let Some(old) = self.link.take() {
+            self.exchange.link_lost(now);
+            old.close();
+        }
+        self.exchange.link_up(now, link.max_message_size());
+        self.link = Some(link);
+        self.lost_at = None;
+        self.progress_at = Some(now + PROGRESS_EVERY);
+        self.signs.linked.send_replace(true);
+        self.tell_route();
+    }
+
+    fn tell_route(&self) {
+        if let Some(route) = self.link.as_ref().and_then(|link| link.route) {
+            self.context.tell(Event::Connected { who: self.who.clone(), route });
+        }
+    }
+
     /// The other end of the link is not provably the device that was met (LK-4).
-    pub(super) fn refuse_link(&mut self) -> Next {
+    fn refuse_link(&mut self) -> Next {
         let message = format!(
             "The connection to {} does not end at that device: somebody may be in between. It was closed; meet again.",
             display(&self.who.name)
@@ -126,27 +241,10 @@ impl Conversation {
         Next::End
     }
 
-    /// R looks for a new path, then opens a new link; I asks for it (LK-6).
-    pub(super) async fn repair(&mut self, now: Instant) {
-        self.repair_at = Some(now + REPAIR_EVERY);
-        self.repairs = self.repairs.saturating_add(1);
-        if !self.is_offerer() {
-            self.say(&PeerMessage::Reconnect { lane: false });
-            return;
-        }
-        match &self.link {
-            Some(link) if link.phase == Phase::Bound && self.repairs <= REPAIRS => link.restart_ice().await,
-            Some(link) if link.phase != Phase::Bound && self.repairs <= REPAIRS => {}
-            Some(_) | None => {
-                self.repairs = 0;
-                self.begin_attempt(self.attempt.saturating_add(1)).await;
-                self.repair_at = Some(now + 2 * REPAIR_EVERY);
-            }
+    /// When the decision about paths wants to be asked again, in the clock of this loop.
+    pub(super) fn handle_paths_timeout(&mut self, now: Instant) {
+        if self.paths.poll_timeout().is_some_and(|at| at <= now) {
+            self.paths.handle_timeout(now, rand::random());
         }
     }
-}
-
-/// What ties a bind to its attempt (LK-4).
-fn session_id(attempt: u32) -> [u8; 16] {
-    u128::from(attempt).to_be_bytes()
 }

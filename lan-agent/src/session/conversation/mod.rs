@@ -10,21 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lanyard_protocol::DeviceId;
 use lanyard_protocol::control::{CancelReason, TransferId};
-use lanyard_protocol::peer::{PeerMessage, Signal};
+use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
-use lanyard_transfer::{Config, Exchange, Manifest, Traffic};
+use lanyard_transfer::{Config, Exchange, Manifest, Paths, Traffic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
 use super::disk::{Answer as DiskAnswer, Disk, part_store};
-use super::link::{ActiveLink, Phase};
+use super::link::{ActiveLink, LinkEvent};
 use super::sent_record::{self, SentRecord};
 use super::transfers::{Known, Transfers};
 use super::{Command, Context, Met};
-use crate::agent::event::{Direction, Event, Outcome, Route, TransferNumber, Who};
+use crate::agent::event::{Direction, Event, Outcome, TransferNumber, Who};
 use crate::agent::question::Answer;
-use crate::peer_link::LinkEvent;
 use crate::signaling_client::{MailboxEvent, MailboxSender};
 use crate::source::{Collected, SourceFiles};
 
@@ -33,9 +32,6 @@ const UNSENT: usize = 64;
 
 /// How often people are told how far a transfer is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-
-/// A silent link is looked after this often.
-const REPAIR_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a device that is out of reach is waited for when nothing is under way, and when something is.
 const PATIENCE_IDLE: Duration = Duration::from_secs(60);
@@ -70,12 +66,16 @@ pub(super) struct Conversation {
     disk_answers: mpsc::Receiver<DiskAnswer>,
     transfers: Transfers,
     unsent: mpsc::Sender<(MailboxSender, u8, Body)>,
-    attempt: u32,
+    /// Which path to try when.
+    paths: Paths,
+    /// The link that carries.
     link: Option<ActiveLink>,
-    route: Option<Route>,
-    /// When to look after a link that is silent or gone, and how often that was done.
-    repair_at: Option<Instant>,
-    repairs: u32,
+    /// Links that are not bound yet: at most one of a kind.
+    attempts: Vec<ActiveLink>,
+    /// How often a server changed what a lane carried.
+    tamperings: u32,
+    /// The other side has lost the server, so what is said would only wait there and be out of date.
+    peer_away: bool,
     /// Since when the other side is out of reach.
     lost_at: Option<Instant>,
     progress_at: Option<Instant>,
@@ -129,6 +129,7 @@ impl Conversation {
         let nearby = context.nearby.clone();
         let (disk, disk_answers) = Disk::start(store);
         Self {
+            paths: Self::new_paths(&met),
             met,
             who,
             disk,
@@ -139,11 +140,10 @@ impl Conversation {
             exchange,
             transfers,
             unsent,
-            attempt: 0,
             link: None,
-            route: None,
-            repair_at: None,
-            repairs: 0,
+            attempts: Vec::new(),
+            tamperings: 0,
+            peer_away: false,
             lost_at: Some(now),
             progress_at: None,
             decisions: JoinSet::new(),
@@ -160,9 +160,6 @@ impl Conversation {
 
     pub(super) async fn run(mut self) {
         self.context.tell(Event::Met { who: self.who.clone() });
-        if self.is_offerer() {
-            self.begin_attempt(1).await;
-        }
         self.nearby.mark_changed();
         self.begin_remembering();
         while self.turn().await == Next::GoOn {}
@@ -175,11 +172,12 @@ impl Conversation {
             return Next::End;
         }
         self.offer_unknown_again().await;
+        self.follow_paths().await;
         self.feed_link();
         let deadline = self.next_deadline();
         // First, because a busy link would never let the last branch below be looked at.
         if deadline <= Instant::now() {
-            return self.handle_timeout().await;
+            return self.handle_timeout();
         }
         let control_room = self.link.as_ref().map(|link| link.control.clone());
         let data_room = self.link.as_ref().map(|link| link.data.clone());
@@ -207,14 +205,14 @@ impl Conversation {
                 }
                 Next::GoOn
             }
-            event = next_event(&mut self.link) => self.handle_link(event).await,
+            (attempt, event) = next_event(&mut self.link, &mut self.attempts) => self.handle_link(attempt, event).await,
             () = room(control_room), if self.control_blocked => Next::GoOn,
             () = room(data_room), if self.data_blocked => Next::GoOn,
             Ok(()) = self.nearby.changed() => {
                 self.tell_nearby();
                 Next::GoOn
             }
-            () = tokio::time::sleep_until(deadline.into()) => self.handle_timeout().await,
+            () = tokio::time::sleep_until(deadline.into()) => self.handle_timeout(),
         }
     }
 
@@ -243,7 +241,7 @@ impl Conversation {
             }
             Command::Remember { reply } => self.want_remembered(Some(reply)),
             Command::Forget => self.tell_forgotten(),
-            Command::Adopt(met) => self.adopt(*met).await,
+            Command::Adopt(met) => self.adopt(*met),
             Command::Stop => return Next::End,
         }
         Next::GoOn
@@ -302,15 +300,14 @@ impl Conversation {
     }
 
     /// The device was met again: what was under way carries on over a new link.
-    async fn adopt(&mut self, met: Met) {
+    fn adopt(&mut self, met: Met) {
         self.met = met;
         self.mailbox_open = true;
         self.signs.away.send_replace(false);
-        self.drop_link();
-        self.attempt = 0;
-        if self.is_offerer() {
-            self.begin_attempt(1).await;
-        }
+        self.drop_links();
+        self.paths = Self::new_paths(&self.met);
+        self.tamperings = 0;
+        self.peer_away = false;
         self.nearby.mark_changed();
         self.begin_remembering();
     }
@@ -333,7 +330,7 @@ impl Conversation {
                 }
             },
             Some(MailboxEvent::Presence { state: PresenceState::Left, .. }) => {
-                self.signs.away.send_replace(true);
+                self.set_away(true);
                 // A page that is closed says nothing; with a link open it may only have lost the server.
                 if self.link.is_none() {
                     self.lost_at.get_or_insert(Instant::now());
@@ -341,13 +338,19 @@ impl Conversation {
             }
             Some(MailboxEvent::Presence { member, state: PresenceState::Back | PresenceState::Joined }) => {
                 self.met.peer = member;
-                self.signs.away.send_replace(false);
-                if self.link.is_none() {
-                    self.repair_at = Some(Instant::now());
-                }
+                self.set_away(false);
+                self.paths.handle_reachable(Instant::now());
             }
-            Some(MailboxEvent::Presence { state: PresenceState::Away, .. }) => {
-                self.signs.away.send_replace(true);
+            Some(MailboxEvent::Presence { state: PresenceState::Away, .. }) => self.set_away(true),
+            Some(MailboxEvent::Returned { others }) => {
+                if self.tamperings == 0 {
+                    self.paths.set_has_lane(self.met.mailbox.lane_door().is_some());
+                }
+                self.set_away(others.is_empty());
+                if let Some(other) = others.first() {
+                    self.met.peer = *other;
+                    self.paths.handle_reachable(Instant::now());
+                }
             }
             Some(MailboxEvent::NotCarried) => {}
             Some(MailboxEvent::Crowded) => {
@@ -368,12 +371,7 @@ impl Conversation {
     async fn handle_peer_message(&mut self, message: PeerMessage) -> Next {
         match message {
             PeerMessage::Signal { attempt, signal } => self.handle_signal(attempt, signal).await,
-            PeerMessage::Reconnect { .. } => {
-                let young = self.link.as_ref().is_some_and(|link| link.phase != Phase::Bound);
-                if self.is_offerer() && !young {
-                    self.begin_attempt(self.attempt.saturating_add(1)).await;
-                }
-            }
+            PeerMessage::Reconnect { lane } => self.paths.handle_asked(Instant::now(), lane),
             PeerMessage::Here { device } => {
                 self.signs.device.send_replace(Some(device));
                 self.tell_nearby();
@@ -386,17 +384,19 @@ impl Conversation {
         Next::GoOn
     }
 
-    async fn handle_signal(&mut self, attempt: u32, signal: Signal) {
-        if attempt > self.attempt && !self.is_offerer() {
-            self.begin_attempt(attempt).await;
-        }
-        if let Some(link) = self.link.as_ref().filter(|link| link.attempt == attempt) {
-            link.handle_signal(signal).await;
-        }
+    /// Whether the other side is at the server.
+    fn set_away(&mut self, away: bool) {
+        self.peer_away = away;
+        self.signs.away.send_replace(away);
     }
 
     /// Seals and queues; dropped when the server is out of reach for long.
     fn say(&mut self, message: &PeerMessage) {
+        let is_fleeting = matches!(message, PeerMessage::Signal { .. } | PeerMessage::Reconnect { .. });
+        if is_fleeting && (self.peer_away || !self.met.mailbox.sender().is_online()) {
+            // It would arrive late, with addresses that are no longer true; a later attempt makes up for it.
+            return;
+        }
         let Ok(plain) = serde_json::to_vec(message) else { return };
         let Some(body) = Body::new(self.met.session.seal(&plain)) else {
             debug!("a message is too long for the mailbox");
@@ -419,7 +419,7 @@ impl Conversation {
 
     fn next_deadline(&self) -> Instant {
         let patience = self.lost_at.map(|at| at + self.patience());
-        let all = [self.exchange.poll_timeout(), self.repair_at, self.progress_at, patience];
+        let all = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.progress_at, patience];
         all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
@@ -434,7 +434,7 @@ impl Conversation {
         }
     }
 
-    async fn handle_timeout(&mut self) -> Next {
+    fn handle_timeout(&mut self) -> Next {
         let now = Instant::now();
         if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
             self.exchange.handle_timeout(now);
@@ -446,14 +446,12 @@ impl Conversation {
         if self.lost_at.is_some_and(|at| at + self.patience() <= now) {
             return Next::End;
         }
-        if self.repair_at.is_some_and(|at| at <= now) {
-            self.repair(now).await;
-        }
+        self.handle_paths_timeout(now);
         Next::GoOn
     }
 
     fn tell_progress(&mut self, now: Instant) {
-        let linked = self.link.as_ref().is_some_and(|link| link.phase == Phase::Bound);
+        let route = self.link.as_ref().and_then(|link| link.route);
         for (transfer, known) in &mut self.transfers {
             let Some(progress) = self.exchange.progress(now, *transfer) else { continue };
             if !known.accepted {
@@ -474,7 +472,7 @@ impl Conversation {
                 total_bytes: progress.total_bytes,
                 bytes_per_second: progress.bytes_per_second,
                 left_seconds: progress.left.map(|left| left.as_secs()),
-                route: self.route.filter(|_| linked),
+                route,
             });
         }
         self.progress_at = Some(now + PROGRESS_EVERY);
@@ -487,7 +485,7 @@ impl Conversation {
         let flushed = async {
             loop {
                 self.feed_link();
-                match self.link.as_ref().filter(|link| link.phase == Phase::Bound) {
+                match &self.link {
                     Some(link) if self.control_blocked || !link.is_flushed().await => {
                         tokio::time::sleep(FLUSH_LOOK).await;
                     }
@@ -505,6 +503,9 @@ impl Conversation {
         let Traffic { sent_bytes, received_bytes } = self.exchange.traffic();
         info!(sent_bytes, received_bytes, "a conversation ended");
         self.say(&PeerMessage::Bye);
+        for attempt in self.attempts.drain(..) {
+            attempt.close();
+        }
         if let Some(link) = self.link.take() {
             link.finish().await;
         }
@@ -546,14 +547,18 @@ async fn send_sealed(mut queue: mpsc::Receiver<(MailboxSender, u8, Body)>) {
     }
 }
 
-/// The next event of the link, if there is one; never ends without.
-async fn next_event(link: &mut Option<ActiveLink>) -> LinkEvent {
-    if let Some(link) = link
-        && let Some(event) = link.events.next().await
-    {
-        return event;
+/// The next event of the link that carries, or of an attempt; never ends without.
+async fn next_event(link: &mut Option<ActiveLink>, attempts: &mut [ActiveLink]) -> (u32, LinkEvent) {
+    let mut waiting: Vec<_> = link.iter_mut().chain(attempts).map(|link| Box::pin(next_of(link))).collect();
+    if waiting.is_empty() {
+        return std::future::pending().await;
     }
-    std::future::pending().await
+    let (event, _, _) = futures_util::future::select_all(waiting.drain(..)).await;
+    event
+}
+
+async fn next_of(link: &mut ActiveLink) -> (u32, LinkEvent) {
+    (link.attempt, link.next().await)
 }
 
 /// Waits until a queue has room.

@@ -9,10 +9,10 @@ use lanyard_transfer::{Event as ExchangeEvent, Output, Party, WriteError};
 use tracing::warn;
 
 use super::super::disk::Answer as DiskAnswer;
-use super::super::link::{Outgoing, Phase};
+use super::super::link::Outgoing;
 use super::super::sent_record::{self, SentRecord};
 use super::super::transfers::{Known, cancelled, declined, failure};
-use super::{Conversation, Next, REPAIR_EVERY};
+use super::{Conversation, Next};
 use crate::agent::event::{Direction, Event, Outcome};
 use crate::agent::question::{Answer, OfferedFile, Question};
 use crate::fail_point::{self, Step};
@@ -58,7 +58,7 @@ impl Conversation {
 
     /// Gives the link what its queues have room for.
     pub(super) fn feed_link(&mut self) {
-        let Some(link) = self.link.as_ref().filter(|link| link.phase == Phase::Bound) else {
+        let Some(link) = &self.link else {
             (self.control_blocked, self.data_blocked) = (false, false);
             return;
         };
@@ -166,16 +166,8 @@ impl Conversation {
                     let _ = reply.send(Ok(()));
                 }
             }
-            ExchangeEvent::Silent => {
-                self.repair_at = Some(Instant::now() + REPAIR_EVERY);
-                // Should the device come anew meanwhile, it takes this conversation over.
-                self.signs.linked.send_replace(false);
-            }
-            ExchangeEvent::Heard => {
-                self.signs.linked.send_replace(true);
-                self.repair_at = None;
-                self.repairs = 0;
-            }
+            ExchangeEvent::Silent => self.paths.handle_silent(Instant::now()),
+            ExchangeEvent::Heard => self.paths.handle_heard(),
         }
     }
 
