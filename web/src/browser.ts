@@ -2,6 +2,7 @@
 import { blake3 } from '@noble/hashes/blake3.js';
 import { systemClock } from './core/clock';
 import { Identity } from './core/pairing';
+import { LaneLink, laneSocketOpener } from './core/peer/lane';
 import { WebRtcLink } from './core/peer/webrtc';
 import { openKeep } from './core/storage/keep';
 import { openKnownDevices } from './core/storage/known';
@@ -49,7 +50,10 @@ export async function browserEnvironment(): Promise<Environment> {
     wallClock: () => Date.now(),
     random,
     openSocket: webSocketOpener(signalingUrl(location.origin)),
-    openLink: (options) => new WebRtcLink(options),
+    openLink: ({ lane, ...options }) =>
+      lane === null
+        ? new WebRtcLink(options)
+        : new LaneLink({ ...options, door: lane, open: laneSocketOpener(location.origin), clock: systemClock }),
     makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, ledger, events, small }),
     keep,
     known: await openKnownDevices(),

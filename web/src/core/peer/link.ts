@@ -11,6 +11,9 @@ export type LinkRole = 'offerer' | 'answerer';
 /** `disconnected` and `failed` end nothing: the other device may be asleep. */
 export type LinkState = 'connecting' | 'connected' | 'disconnected' | 'failed';
 
+/** `impossible`: nothing of its kind can work here. `tampered`: the server changed what it carried. */
+export type LinkEnd = 'ended' | 'impossible' | 'tampered';
+
 export interface Route {
   kind: 'lan' | 'internet' | 'relayed';
   /** Milliseconds; `null` until a connectivity check was answered. */
@@ -33,8 +36,10 @@ export interface LinkEvents {
   onData(frame: Uint8Array): void;
   /** After `sendData` found the buffer full: there is room again. */
   onWritable(): void;
+  /** A sign of life that carries nothing. */
+  onAlive?(): void;
   /** The connection is over; nothing comes after. Never called by our own `close`. */
-  onClosed(): void;
+  onClosed(why?: LinkEnd): void;
 }
 
 export interface Link {

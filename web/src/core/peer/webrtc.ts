@@ -8,6 +8,7 @@ import {
   MAX_MESSAGE_BYTES,
   type Link,
   type LinkCertificates,
+  type LinkEnd,
   type LinkEvents,
   type LinkRole,
   type Route,
@@ -49,8 +50,9 @@ export class WebRtcLink implements Link {
     this.#role = role;
     this.#events = events;
     this.#iceServers = iceServers.map((server) => ({ ...server }));
+    // Missing, or forbidden by a policy or an extension.
     this.#work = this.#begin().catch(() => {
-      this.#end();
+      this.#end('impossible');
     });
   }
 
@@ -283,10 +285,10 @@ export class WebRtcLink implements Link {
     }
   }
 
-  #end(): void {
+  #end(why: LinkEnd = 'ended'): void {
     if (this.#over) return;
     this.close();
-    this.#events.onClosed();
+    this.#events.onClosed(why);
   }
 
   #ownFingerprint(connection: RTCPeerConnection): Uint8Array | null {

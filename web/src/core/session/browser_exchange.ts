@@ -86,6 +86,11 @@ export class BrowserExchange implements Exchange {
     this.#turn();
   }
 
+  handleAlive(): void {
+    this.#engine.handleAlive(this.#clock.now());
+    this.#turn();
+  }
+
   handleData(frame: Uint8Array): void {
     this.#engine.handleData(this.#clock.now(), frame);
     this.#turn();

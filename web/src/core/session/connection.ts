@@ -1,32 +1,39 @@
 /**
- * The way to a device that was met: sealed messages over the mailbox, and over them one WebRTC link after the other, each
- * bound to the session before anything else is taken from it (LK-1 to LK-7 in `docs/protocol/link.md`).
+ * The way to a device that was met: sealed messages over the mailbox, and over them links, each bound to the session before
+ * anything else is taken from it (LK-1 to LK-7 in `docs/protocol/link.md`). Which link is tried when is decided by `Paths`.
  */
 import type { Clock } from '../clock';
-import type { Link, LinkEvents, LinkRole, LinkState, Route } from '../peer/link';
-import { OpenError, type Session } from '../pairing';
+import type { Link, LinkEnd, LinkEvents, LinkRole, LinkState, Route } from '../peer/link';
+import type { LaneDoor } from '../peer/lane';
+import { laneSessionId, OpenError, type Session } from '../pairing';
 import { DecodeError } from '../protocol/decode';
 import type { IceServer } from '../protocol/generated/IceServer';
 import type { ListedDevice } from '../protocol/generated/ListedDevice';
 import type { PeerMessage } from '../protocol/generated/PeerMessage';
+import type { Signal } from '../protocol/generated/Signal';
 import { decodePeerMessage, encodePeerMessage } from '../protocol/peer';
+import { type PathAction, type PathKind, Paths } from './paths';
 
-/** A link that is not authenticated by then is replaced. */
-const ATTEMPT_MS = 20_000;
-/** Silence after which a fresh connection is tried instead of a fresh path. */
-const REPLACE_MS = 10_000;
-/** An attempt younger than that is not replaced because the other side asks. */
-const YOUNG_MS = 3_000;
-const FIRST_PAUSE_MS = 2_000;
-const LONGEST_PAUSE_MS = 30_000;
+export interface OpenLinkOptions {
+  role: LinkRole;
+  iceServers: readonly IceServer[];
+  attempt: number;
+  /** `null`: WebRTC. */
+  lane: LaneDoor | null;
+  events: LinkEvents;
+}
 
-export type OpenLink = (options: { role: LinkRole; iceServers: readonly IceServer[]; events: LinkEvents }) => Link;
+export type OpenLink = (options: OpenLinkOptions) => Link;
 
 export interface ConnectionEvents {
   /** A sealed body for the mailbox. */
   send(body: Uint8Array): void;
   /** STUN and TURN servers that are good now. */
   iceServers(): readonly IceServer[];
+  /** What opens a lane at the server now; `null` where it carries none. */
+  laneTicket(): string | null;
+  /** Make sure that the server hears us. */
+  checkSignaling(): void;
   /** The link is authenticated: from here on the two channels carry transfers. */
   onUp(link: Link): void;
   /** The link that was up is gone; another one may follow. */
@@ -34,6 +41,8 @@ export interface ConnectionEvents {
   onControl(text: string): void;
   onData(frame: Uint8Array): void;
   onWritable(): void;
+  /** The link that is up brought a sign of life that is nobody's message. */
+  onAlive(): void;
   onLinkState(state: LinkState): void;
   /** The agent tells who is near. */
   onNearby(devices: readonly ListedDevice[]): void;
@@ -52,6 +61,19 @@ export interface ConnectionOptions {
   clock: Clock;
   openLink: OpenLink;
   events: ConnectionEvents;
+  /** From 0 up to 1. */
+  random?: () => number;
+}
+
+/** One attempt's link. */
+interface Attempt {
+  number: number;
+  path: PathKind;
+  link: Link | null;
+  authenticated: boolean;
+  /** Addresses that this side and the other one have offered. */
+  own: number;
+  theirs: number;
 }
 
 export class Connection {
@@ -60,37 +82,37 @@ export class Connection {
   readonly #openLink: OpenLink;
   readonly #events: ConnectionEvents;
   readonly #role: LinkRole;
-  #link: Link | null = null;
-  #attempt = 0;
-  #attemptAt = 0;
-  #up = false;
+  readonly #random: () => number;
+  #paths: Paths | null = null;
+  /** Links that are not bound yet: at most one of a kind. */
+  readonly #attempts = new Map<number, Attempt>();
+  /** The link that is up. */
+  #carrying: Attempt | null = null;
   #over = false;
-  /** Since when the other device is not heard, on a link that was up. */
-  #silentSince: number | null = null;
-  #pauseMs = FIRST_PAUSE_MS;
   #cancelTimer: () => void = () => undefined;
 
-  constructor({ session, clock, openLink, events }: ConnectionOptions) {
+  constructor({ session, clock, openLink, events, random = Math.random }: ConnectionOptions) {
     this.#session = session;
     this.#clock = clock;
     this.#openLink = openLink;
     this.#events = events;
+    this.#random = random;
     this.#role = session.role === 'responder' ? 'offerer' : 'answerer';
   }
 
   /** Whether the link is authenticated. */
   get up(): boolean {
-    return this.#up;
+    return this.#carrying !== null;
   }
 
   /** Begins to connect. */
   start(): void {
-    if (this.#role === 'offerer') this.#begin(this.#attempt + 1);
-    else this.#askLater(ATTEMPT_MS);
+    this.#paths = new Paths(this.#clock.now(), this.#role === 'offerer', this.#events.laneTicket() !== null);
+    this.#follow();
   }
 
   route(): Promise<Route | null> {
-    return this.#up && this.#link !== null ? this.#link.route() : Promise.resolve(null);
+    return this.#carrying?.link?.route() ?? Promise.resolve(null);
   }
 
   /** A body of the mailbox that is not part of the handshake. */
@@ -121,24 +143,30 @@ export class Connection {
 
   /** Nothing was heard for a while: look for a path again, and go on until something is heard. */
   handleSilent(): void {
-    if (this.#over || this.#silentSince !== null) return;
-    this.#silentSince = this.#clock.now();
-    this.#pauseMs = FIRST_PAUSE_MS;
-    this.#repair();
+    this.#decide((paths, now) => {
+      paths.handleSilent(now);
+    });
   }
 
   handleHeard(): void {
-    if (this.#over || this.#silentSince === null) return;
-    this.#silentSince = null;
-    this.#cancelTimer();
+    this.#decide((paths) => {
+      paths.handleHeard();
+    });
   }
 
   /** The network of this device changed, or its page came back to the front. */
   handleNetworkChange(): void {
-    if (this.#over) return;
-    this.#pauseMs = FIRST_PAUSE_MS;
-    if (this.#silentSince === null && this.#up) this.#link?.restart();
-    else this.#repair();
+    this.#decide((paths, now) => {
+      paths.handleNetworkChange(now);
+    });
+  }
+
+  /** This side or the other one is back at the server. */
+  handleReachable(): void {
+    this.#decide((paths, now) => {
+      paths.setHasLane(this.#events.laneTicket() !== null);
+      paths.handleReachable(now);
+    });
   }
 
   /** Leaves on purpose. */
@@ -152,19 +180,21 @@ export class Connection {
   close(): void {
     this.#over = true;
     this.#cancelTimer();
-    this.#link?.close();
-    this.#link = null;
-    this.#up = false;
+    this.#carrying?.link?.close();
+    this.#carrying = null;
+    for (const { link } of this.#attempts.values()) link?.close();
+    this.#attempts.clear();
   }
 
   #handleMessage(message: PeerMessage): void {
     switch (message.type) {
       case 'signal':
-        if (message.attempt > this.#attempt && this.#role === 'answerer') this.#begin(message.attempt);
-        if (message.attempt === this.#attempt) this.#link?.handleSignal(message.signal);
+        this.#handleSignal(message.attempt, message.signal);
         break;
       case 'reconnect':
-        if (this.#role === 'offerer' && this.#clock.now() - this.#attemptAt >= YOUNG_MS) this.#begin(this.#attempt + 1);
+        this.#decide((paths, now) => {
+          paths.handleAsked(now, message.lane === true);
+        });
         break;
       case 'here':
         this.#events.onHere(message.device);
@@ -183,99 +213,208 @@ export class Connection {
     }
   }
 
+  #handleSignal(number: number, signal: Signal): void {
+    const path = signal.kind === 'lane' ? 'lane' : 'direct';
+    this.#decide((paths, now) => {
+      if (!paths.handleAttempt(now, number, path)) return;
+      // What this one replaces goes first.
+      this.#obey();
+      this.#begin(number, path);
+    });
+    const attempt = this.#find(number);
+    if (attempt?.path !== path) return;
+    attempt.theirs += addressesIn(signal);
+    attempt.link?.handleSignal(signal);
+    if (signal.kind === 'end_of_candidates' && attempt.theirs === 0) {
+      this.#decide((paths, now) => {
+        paths.handlePeerUnreachable(now);
+      });
+    }
+  }
+
   #tell(message: PeerMessage): void {
     this.#events.send(this.#session.seal(encodePeerMessage(message)));
   }
 
-  /** Replaces the link, if there is one, by a new one. */
-  #begin(attempt: number): void {
-    this.#drop();
-    this.#attempt = attempt;
-    this.#attemptAt = this.#clock.now();
-    // Events of a link that was replaced are nobody's business any more.
-    const current = (): boolean => !this.#over && this.#attempt === attempt;
-    let authenticated = false;
-    this.#link = this.#openLink({
-      role: this.#role,
-      iceServers: this.#events.iceServers(),
-      events: {
-        onSignal: (signal) => {
-          if (current()) this.#tell({ type: 'signal', attempt, signal });
-        },
-        onOpen: () => {
-          if (current()) this.#sendBind();
-        },
-        onState: (state) => {
-          if (current()) this.#events.onLinkState(state);
-        },
-        onControl: (message) => {
-          if (!current()) return;
-          if (!authenticated) {
-            authenticated = this.#verifyBind(message);
-            if (authenticated) this.#wentUp();
-          } else if (typeof message === 'string') {
-            this.#events.onControl(message);
-          }
-        },
-        onData: (frame) => {
-          if (!current()) return;
-          if (authenticated) this.#events.onData(frame);
-          else this.#break();
-        },
-        onWritable: () => {
-          if (current() && authenticated) this.#events.onWritable();
-        },
-        onClosed: () => {
-          if (!current()) return;
-          this.#drop();
-          this.#repairLater(authenticated ? 0 : this.#nextPause());
-        },
-      },
-    });
-    this.#askLater(ATTEMPT_MS);
+  /** Tells the decision something, does what it says, and comes back to it in time. */
+  #decide(tell: (paths: Paths, now: number) => void): void {
+    if (this.#over || this.#paths === null) return;
+    tell(this.#paths, this.#clock.now());
+    this.#follow();
   }
 
-  #sendBind(): void {
-    const certificates = this.#link?.certificates() ?? null;
+  #follow(): void {
+    this.#obey();
+    this.#cancelTimer();
+    const now = this.#clock.now();
+    const due = this.#over ? null : (this.#paths?.pollTimeout() ?? null);
+    if (due === null) return;
+    if (due > now) {
+      this.#cancelTimer = this.#clock.after(due - now, () => {
+        this.#follow();
+      });
+      return;
+    }
+    // What is due lies in the future after this: each step sets the next one.
+    this.#paths?.handleTimeout(now, this.#random());
+    this.#follow();
+  }
+
+  #obey(): void {
+    for (let action = this.#next(); action !== null; action = this.#next()) {
+      switch (action.type) {
+        case 'begin':
+          this.#begin(action.attempt, action.path);
+          break;
+        case 'restart_ice':
+          this.#carrying?.link?.restart();
+          break;
+        case 'ask':
+          this.#tell(action.lane ? { type: 'reconnect', lane: true } : { type: 'reconnect' });
+          break;
+        case 'check_signaling':
+          this.#events.checkSignaling();
+          break;
+        case 'close':
+          this.#attempts.get(action.attempt)?.link?.close();
+          this.#attempts.delete(action.attempt);
+          break;
+        case 'waiting':
+        case 'interrupted':
+          this.#events.onLinkState(action.type === 'waiting' ? 'disconnected' : 'failed');
+          break;
+        case 'well':
+          this.#events.onLinkState('connected');
+          break;
+      }
+    }
+  }
+
+  #next(): PathAction | null {
+    return this.#over ? null : (this.#paths?.pollAction() ?? null);
+  }
+
+  #find(number: number): Attempt | undefined {
+    return this.#carrying?.number === number ? this.#carrying : this.#attempts.get(number);
+  }
+
+  /** Opens a link of an attempt. */
+  #begin(number: number, path: PathKind): void {
+    const ticket = this.#events.laneTicket();
+    if (path === 'lane' && ticket === null) {
+      this.#paths?.handleClosed(this.#clock.now(), number, path, true);
+      return;
+    }
+    const attempt: Attempt = { number, path, link: null, authenticated: false, own: 0, theirs: 0 };
+    this.#attempts.set(number, attempt);
+    // A page has no server of its own.
+    if (path === 'lane') this.#tell({ type: 'signal', attempt: number, signal: { kind: 'lane' } });
+    attempt.link = this.#openLink({
+      role: this.#role,
+      iceServers: this.#events.iceServers(),
+      attempt: number,
+      lane: path === 'lane' && ticket !== null ? { ticket, keys: this.#session.laneKeys() } : null,
+      events: this.#linkEvents(attempt),
+    });
+  }
+
+  /** Events of a link that was replaced are nobody's business any more. */
+  #linkEvents(attempt: Attempt): LinkEvents {
+    const current = (): boolean => !this.#over && this.#find(attempt.number) === attempt;
+    const carries = (): boolean => !this.#over && this.#carrying === attempt;
+    return {
+      onSignal: (signal) => {
+        if (!current()) return;
+        attempt.own += addressesIn(signal);
+        this.#tell({ type: 'signal', attempt: attempt.number, signal });
+        if (signal.kind === 'end_of_candidates' && attempt.own === 0) {
+          this.#decide((paths, now) => {
+            paths.handleClosed(now, attempt.number, attempt.path, true);
+          });
+        }
+      },
+      onOpen: () => {
+        if (current()) this.#sendBind(attempt);
+      },
+      onState: (state) => {
+        if (carries()) this.#events.onLinkState(state);
+      },
+      onControl: (message) => {
+        if (!current()) return;
+        if (!attempt.authenticated) {
+          if (this.#verifyBind(attempt, message)) this.#wasBound(attempt);
+        } else if (carries() && typeof message === 'string') {
+          this.#events.onControl(message);
+        }
+      },
+      onData: (frame) => {
+        if (!current()) return;
+        if (carries()) this.#events.onData(frame);
+        else this.#break();
+      },
+      onWritable: () => {
+        if (carries()) this.#events.onWritable();
+      },
+      onAlive: () => {
+        if (carries()) this.#events.onAlive();
+      },
+      onClosed: (why) => {
+        if (current()) this.#handleClosed(attempt, why ?? 'ended');
+      },
+    };
+  }
+
+  #handleClosed(attempt: Attempt, why: LinkEnd): void {
+    this.#attempts.delete(attempt.number);
+    const wasUp = this.#carrying === attempt;
+    if (wasUp) this.#carrying = null;
+    if (wasUp) this.#events.onDown();
+    this.#decide((paths, now) => {
+      paths.handleClosed(now, attempt.number, attempt.path, why === 'impossible');
+    });
+  }
+
+  #sendBind(attempt: Attempt): void {
+    const certificates = attempt.link?.certificates() ?? null;
     if (certificates === null) {
       this.#break();
       return;
     }
-    this.#link?.sendControl(
-      this.#session.bindMessage(sessionId(this.#attempt), certificates.own, certificates.received),
+    attempt.link?.sendControl(
+      this.#session.bindMessage(sessionId(attempt), certificates.own, certificates.received),
     );
   }
 
   /** The first message must be the other side's proof that it sees the same two certificates. */
-  #verifyBind(message: string | Uint8Array): boolean {
-    const certificates = this.#link?.certificates() ?? null;
+  #verifyBind(attempt: Attempt, message: string | Uint8Array): boolean {
+    const certificates = attempt.link?.certificates() ?? null;
     if (
       certificates !== null &&
       typeof message !== 'string' &&
-      this.#session.verifyBind(sessionId(this.#attempt), certificates.own, certificates.received, message)
+      this.#session.verifyBind(sessionId(attempt), certificates.own, certificates.received, message)
     ) {
+      attempt.authenticated = true;
       return true;
     }
     this.#break();
     return false;
   }
 
-  #wentUp(): void {
-    this.#cancelTimer();
-    this.#up = true;
-    this.#silentSince = null;
-    this.#pauseMs = FIRST_PAUSE_MS;
-    if (this.#link !== null) this.#events.onUp(this.#link);
-  }
-
-  #drop(): void {
-    this.#cancelTimer();
-    this.#link?.close();
-    this.#link = null;
-    const wasUp = this.#up;
-    this.#up = false;
-    this.#silentSince = null;
-    if (wasUp) this.#events.onDown();
+  /** What was under way goes on over this link, from what the receiver has. */
+  #wasBound(attempt: Attempt): void {
+    const carries = this.#paths?.handleBound(this.#clock.now(), attempt.number, attempt.path) === true;
+    if (carries) {
+      this.#attempts.delete(attempt.number);
+      const old = this.#carrying;
+      this.#carrying = null;
+      if (old !== null) {
+        old.link?.close();
+        this.#events.onDown();
+      }
+      this.#carrying = attempt;
+      if (attempt.link !== null) this.#events.onUp(attempt.link);
+    }
+    if (!this.#over) this.#follow();
   }
 
   #break(): void {
@@ -283,44 +422,26 @@ export class Connection {
     this.close();
     this.#events.onBroken();
   }
-
-  /** Does what this side can do now, and comes back to it. */
-  #repair(): void {
-    const silentMs = this.#silentSince === null ? 0 : this.#clock.now() - this.#silentSince;
-    if (this.#role === 'answerer') {
-      this.#tell({ type: 'reconnect' });
-      this.#repairLater(this.#nextPause());
-    } else if (this.#up && silentMs < REPLACE_MS) {
-      this.#link?.restart();
-      this.#repairLater(Math.min(this.#nextPause(), REPLACE_MS - silentMs));
-    } else {
-      this.#begin(this.#attempt + 1);
-    }
-  }
-
-  #repairLater(ms: number): void {
-    this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(ms, () => {
-      this.#repair();
-    });
-  }
-
-  /** For a link that is not up yet: longer with each attempt that came to nothing. */
-  #askLater(ms: number): void {
-    this.#repairLater(Math.max(ms, this.#pauseMs));
-    this.#nextPause();
-  }
-
-  #nextPause(): number {
-    const pause = this.#pauseMs;
-    this.#pauseMs = Math.min(pause * 2, LONGEST_PAUSE_MS);
-    return pause;
-  }
 }
 
-/** What ties a bind to its attempt: the number, big-endian, in 16 bytes. */
-function sessionId(attempt: number): Uint8Array {
+/** What ties a bind to its attempt (LK-4, LK-37). */
+function sessionId({ number, path }: Attempt): Uint8Array {
+  if (path === 'lane') return laneSessionId(number);
   const bytes = new Uint8Array(16);
-  new DataView(bytes.buffer).setUint32(12, attempt);
+  new DataView(bytes.buffer).setUint32(12, number);
   return bytes;
+}
+
+/** How many candidates a signal brings. */
+function addressesIn(signal: Signal): number {
+  switch (signal.kind) {
+    case 'offer':
+    case 'answer':
+      return signal.sdp.split('\n').filter((line) => line.startsWith('a=candidate:')).length;
+    case 'candidate':
+      return signal.candidate === '' ? 0 : 1;
+    case 'end_of_candidates':
+    case 'lane':
+      return 0;
+  }
 }

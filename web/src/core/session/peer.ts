@@ -17,6 +17,8 @@ export interface Traffic {
   handleControl(text: string): void;
   handleData(frame: Uint8Array): void;
   handleWritable(): void;
+  /** The link brought a sign of life, and no message. */
+  handleAlive?(): void;
   /** The session is over; nothing comes after. */
   handleOver(): void;
 }
@@ -67,6 +69,7 @@ export class Peer {
   readonly #clock: Clock;
   readonly #openLink: OpenLink;
   readonly #events: PeerEvents;
+  readonly #checkSignaling: () => void;
   readonly #mailbox: Mailbox;
   #phase: Phase;
   /** Nobody is to be found in the mailbox; open links go on without it. */
@@ -76,6 +79,9 @@ export class Peer {
     this.#clock = clock;
     this.#openLink = openLink;
     this.#events = events;
+    this.#checkSignaling = () => {
+      signaling.check();
+    };
     this.#phase = { phase: 'over' };
     const mailboxEvents = this.#mailboxEvents();
     if (beginning.kind === 'met') {
@@ -191,10 +197,13 @@ export class Peer {
     return {
       onJoined: (_, others) => {
         if (this.#phase.phase === 'meeting') this.#phase.meeting.handleJoined(others);
+        else if (this.#phase.phase === 'met' && others.length > 0) this.#phase.connection.handleReachable();
       },
       onPresence: (_, state) => {
         if (this.#phase.phase === 'meeting') this.#phase.meeting.handlePresence(state);
-        else if (this.#phase.phase === 'met' && state === 'left') this.#left();
+        else if (this.#phase.phase !== 'met') return;
+        else if (state === 'left') this.#left();
+        else if (state !== 'away') this.#phase.connection.handleReachable();
       },
       onBody: (_, body) => {
         if (this.#phase.phase === 'meeting') this.#phase.meeting.handleBody(body);
@@ -223,6 +232,13 @@ export class Peer {
           this.#mailbox.send(body);
         },
         iceServers: () => this.#mailbox.iceServers,
+        laneTicket: () => this.#mailbox.laneTicket,
+        checkSignaling: () => {
+          this.#checkSignaling();
+        },
+        onAlive: () => {
+          traffic.handleAlive?.();
+        },
         onUp: (link) => {
           this.#events.onUp();
           traffic.handleUp(link);

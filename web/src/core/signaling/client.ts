@@ -17,6 +17,8 @@ import { findStamp } from './stamp';
 
 /** No `welcome` by then: the socket is given up. */
 const WELCOME_MS = 10_000;
+/** The same while somebody waits; and how long a server may be silent after it was asked. */
+const HASTY_MS = 2_000;
 /** No answer to a request by then. */
 const REQUEST_MS = 15_000;
 /** Messages that wait for the pace; beyond them the socket is opened afresh. Mailboxes hold 64 each of their own. */
@@ -87,6 +89,8 @@ export class SignalingClient {
   #generation = 0;
   #cancelTimer: () => void = () => undefined;
   #cancelDrain: (() => void) | null = null;
+  #cancelCheck: (() => void) | null = null;
+  #connectingSince = 0;
   #queue: ClientMessage[] = [];
   #pace: Pace;
   #announcement: Announcement | null = null;
@@ -115,6 +119,22 @@ export class SignalingClient {
   close(): void {
     this.#dropSocket();
     this.#setState({ state: 'closed' });
+  }
+
+  /** A device fell silent: makes sure that the server hears us, and connects anew at once when it does not. */
+  check(): void {
+    if (this.#state.state === 'reconnecting') this.#connect();
+    else if (this.#state.state === 'connecting') {
+      if (this.#clock.now() - this.#connectingSince >= HASTY_MS) this.#connect();
+    } else if (this.#state.state === 'online' && this.#cancelCheck === null) {
+      const [mailbox] = this.#mailboxes.values();
+      if (mailbox === undefined) return;
+      this.#cancelCheck = this.#clock.after(HASTY_MS, () => {
+        this.#connect();
+      });
+      // Answered with `joined` once more.
+      mailbox.handleOnline();
+    }
   }
 
   /** The network changed or a device fell silent: try now instead of later. */
@@ -186,6 +206,7 @@ export class SignalingClient {
     this.#dropSocket();
     const generation = this.#generation;
     const current = (): boolean => generation === this.#generation;
+    this.#connectingSince = this.#clock.now();
     this.#setState({ state: 'connecting' });
     this.#cancelTimer = this.#clock.after(WELCOME_MS, () => {
       this.#lose();
@@ -218,6 +239,8 @@ export class SignalingClient {
     this.#cancelTimer();
     this.#cancelDrain?.();
     this.#cancelDrain = null;
+    this.#cancelCheck?.();
+    this.#cancelCheck = null;
     this.#socket?.close();
     this.#socket = null;
     this.#queue = [];
@@ -231,6 +254,8 @@ export class SignalingClient {
   }
 
   #handleText(text: string): void {
+    this.#cancelCheck?.();
+    this.#cancelCheck = null;
     let message: ServerMessage;
     try {
       message = decodeServerMessage(text);

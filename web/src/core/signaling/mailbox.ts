@@ -48,6 +48,7 @@ export class Mailbox {
   #joined = false;
   #over = false;
   #iceServers: readonly IceServer[] = [];
+  #laneTicket: string | null = null;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
 
@@ -65,6 +66,11 @@ export class Mailbox {
   /** STUN and TURN servers with credentials that live now. */
   get iceServers(): readonly IceServer[] {
     return this.#iceServers;
+  }
+
+  /** Opens a lane at this server (LK-31); `null` where it carries none. */
+  get laneTicket(): string | null {
+    return this.#laneTicket;
   }
 
   /** Whether the side is taken at a live socket. */
@@ -115,6 +121,9 @@ export class Mailbox {
         this.#other = message.others.at(-1) ?? this.#other;
         this.#slot = message.slot;
         this.#iceServers = message.ice_servers;
+        this.#laneTicket = message.lane ?? null;
+        // Asked twice, to hear whether the server is there.
+        if (this.#joined) break;
         this.#joined = true;
         const held = this.#held;
         this.#held = [];
