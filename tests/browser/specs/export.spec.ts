@@ -42,7 +42,7 @@ async function receive(page: Page, path: string): Promise<void> {
   const send = agent.command("send", path, "--to", name);
   await screens.accept(page);
   await screens.goTo(page, "Transfers");
-  await expect(screens.newestTransfer(page, "receive")).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  await expect(screens.newestTransfer(page, "receive")).toHaveAttribute("data-state", "done", { timeout: 120_000 });
   expect(await send.ended(), send.printed).toBe(0);
 }
 
@@ -87,6 +87,27 @@ test("a folder leaves the page as one zip, also after a reload", async () => {
   const script = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])";
   execFileSync("python3", ["-c", script, await download.path(), unpacked]);
   expect(await hashesBelow(join(unpacked, "Photos"))).toEqual(await hashesBelow(root));
+});
+
+test("a file beyond half of the free space goes where the person chooses", async () => {
+  const path = join(dir, "film.mov");
+  writeRandomFile(path, 40 * MB, seed);
+  // No test can use the real picker: the place is a file in the page's private file system.
+  await phone.page.evaluate(() => {
+    navigator.storage.estimate = () => Promise.resolve({ quota: 130_000_000, usage: 0 });
+    Object.assign(window, {
+      showSaveFilePicker: async () => (await navigator.storage.getDirectory()).getFileHandle("chosen.mov", { create: true }),
+    });
+  });
+  const send = agent.command("send", path, "--to", name);
+  await expect(phone.page.getByTestId("pick-place")).toBeVisible();
+  await expect(phone.page.getByTestId("accept")).toHaveText("Choose where to save");
+  await screens.accept(phone.page);
+  await screens.goTo(phone.page, "Transfers");
+  await expect(screens.newestTransfer(phone.page, "receive")).toHaveAttribute("data-state", "done", { timeout: 120_000 });
+  expect(await send.ended(), send.printed).toBe(0);
+  const size = phone.page.evaluate(async () => (await (await (await navigator.storage.getDirectory()).getFileHandle("chosen.mov")).getFile()).size);
+  expect(await size).toBe(40 * MB);
 });
 
 test("the page opens when its server is out of reach", async () => {

@@ -1,6 +1,6 @@
 // A page that is reloaded in the middle goes on where it was. Secure pages only: the browser runs on the agent's own host.
 
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -60,7 +60,7 @@ test("a page that is reloaded while it receives goes on by itself from what it h
   await expect(phone.page.getByTestId("transfer")).toContainText("kept");
   await screens.meetAgain(phone.page, agent);
   await screens.goTo(phone.page, "Transfers");
-  await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  await expect(row).toHaveAttribute("data-state", "done", { timeout: 120_000 });
   expect(await send.ended(), send.printed).toBe(0);
   expect(await savedHash(row)).toBe(await hashOf(join(dir, "film.mov")));
 });
@@ -82,6 +82,47 @@ test("a page that is reloaded while it sends asks for the same file, tells anoth
   await screens.meetAgain(phone.page, agent);
   await screens.goTo(phone.page, "Transfers");
   await row.getByTestId("pick-again-files").setInputFiles(join(dir, "film.mov"));
-  await expect(row).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  await expect(row).toHaveAttribute("data-state", "done", { timeout: 120_000 });
   expect(await hashOf(join(agent.inbox, "film.mov"))).toBe(await hashOf(join(dir, "film.mov")));
+});
+
+test("files that came by the browser's own picker are found again without being picked", async () => {
+  await screens.connectSecurely(phone.page, agent);
+  phone.page.on("dialog", (dialog) => void dialog.accept());
+  // No test can use the real picker: the page is given the handle of a file in its private file system.
+  await phone.page.evaluate(async (bytes) => {
+    const root = await navigator.storage.getDirectory();
+    const handle = await root.getFileHandle("picked.bin", { create: true });
+    const stream = await handle.createWritable();
+    for (let at = 0; at < bytes; at += 65_536) await stream.write(crypto.getRandomValues(new Uint8Array(65_536)));
+    await stream.close();
+    Object.assign(window, { showOpenFilePicker: () => Promise.resolve([handle]) });
+  }, 65_536 * 1_000);
+  const sheet = await screens.openDevice(phone.page, agent.name);
+  await sheet.getByRole("button", { name: "Send files" }).click();
+  await screens.goTo(phone.page, "Transfers");
+  const row = screens.newestTransfer(phone.page, "send");
+  await reloadAt(row, 30);
+  await screens.meetAgain(phone.page, agent);
+  await expect(phone.page.getByTestId("kept-note")).toContainText("1 transfer can continue");
+  await screens.goTo(phone.page, "Transfers");
+  await row.getByTestId("continue").click();
+  await expect(row).toHaveAttribute("data-state", "done", { timeout: 120_000 });
+  expect(statSync(join(agent.inbox, "picked.bin")).size).toBe(65_536 * 1_000);
+});
+
+test("what is discarded after a reload is gone, and the sender is told", async () => {
+  writeRandomFile(join(dir, "film.mov"), 200 * MB, seed);
+  const name = await screens.connectSecurely(phone.page, agent);
+  phone.page.on("dialog", (dialog) => void dialog.accept());
+  const send = agent.command("send", join(dir, "film.mov"), "--to", name);
+  await screens.accept(phone.page);
+  await screens.goTo(phone.page, "Transfers");
+  const row = screens.newestTransfer(phone.page, "receive");
+  await reloadAt(row, 20);
+  await row.getByTestId("discard").click();
+  await phone.page.getByTestId("confirm-cancel").click();
+  await expect(row).toHaveAttribute("data-state", "cancelled");
+  await screens.meetAgain(phone.page, agent);
+  expect(await send.ended(), send.printed).not.toBe(0);
 });

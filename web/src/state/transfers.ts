@@ -411,11 +411,6 @@ export class Transfers {
     }
   }
 
-  /** Whether something that was accepted is unfinished: the device is not told good-bye then. */
-  isUnfinished(deviceId: string): boolean {
-    return this.#rowsOf(deviceId).some(({ id }) => this.#environment.ledger.get(id) !== null);
-  }
-
   #putAside(row: TransferView): void {
     row.state = { kind: 'kept', needs: this.#needs(row.id) };
     row.bytesPerSecond = null;
