@@ -1,4 +1,4 @@
-/** Builds the service worker after the page: one script at a fixed address that knows every file of the page. */
+/** Builds the service worker after the page: one script at a fixed address that knows every file of the page, as it is asked for. */
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
@@ -12,7 +12,7 @@ export function serviceWorker(): Plugin {
       if (this.environment.config.isWorker) return;
       const dir = this.environment.config.build.outDir;
       const files = readdirSync(dir, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile() && entry.name !== 'sw.js')
+        .filter((entry) => entry.isFile() && !/(?:^sw\.js|\.br|\.gz)$/.test(entry.name))
         .map((entry) => relative(dir, join(entry.parentPath, entry.name)).split(sep).join('/'))
         .sort();
       const hash = createHash('sha256');
