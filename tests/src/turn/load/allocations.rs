@@ -27,6 +27,8 @@ const FIRST_CLIENT: u32 = 0x7f40_0000;
 const IN_FLIGHT: usize = 64;
 /// How long an answer may take before the request is sent again.
 const RESEND: Duration = Duration::from_millis(200);
+/// How long a server may take to give memory back.
+const SETTLE: Duration = Duration::from_secs(12);
 /// How long all may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,7 +43,7 @@ pub struct AllocationCost {
     pub resident_kib: f64,
     /// Of that, what belongs to no file: heap and stacks.
     pub heap_kib: f64,
-    /// Resident memory for one after all were given up, the second time.
+    /// Resident memory for one, after all were given up the second time and some seconds have passed.
     pub resident_kib_after: f64,
     /// Requests that had to be sent again, for one allocation.
     pub resent: f64,
@@ -68,7 +70,7 @@ impl Target {
             held = held.or(Some((grown.0.saturating_sub(resident), grown.1.saturating_sub(heap))));
             crowd.advance(Stage::Released)?;
         }
-        let left = resident_kib(self.pid)?.saturating_sub(resident);
+        let left = self.settled_kib(resident)?.saturating_sub(resident);
         let (resident, heap) = held.unwrap_or_default();
         let each = |kib: u64| kib as f64 / count as f64;
         let made = 2.0 * count as f64;
@@ -80,6 +82,21 @@ impl Target {
             resident_kib_after: each(left),
             resent: resent as f64 / made,
         })
+    }
+}
+
+impl Target {
+    /// What is in RAM once the server has had time to give back what it does not need: as little as before, or as much
+    /// as it keeps.
+    fn settled_kib(&self, before: u64) -> Result<u64> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            let resident = resident_kib(self.pid)?;
+            if resident <= before || Instant::now() >= deadline {
+                return Ok(resident);
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
     }
 }
 
