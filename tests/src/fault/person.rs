@@ -103,9 +103,9 @@ impl Person {
     /// # Errors
     /// It does not start.
     pub fn send(&self, link: &str, what: &str) -> Result<Sending> {
-        let mut program = Program::start("lanyard send", self.lanyard(&["send", "--to", "-", "--json", what]))?;
-        program.type_line(link)?;
-        Ok(Sending { program })
+        let mut command = self.lanyard(&["send", "--json", what]);
+        command.env("LANYARD_CODE", link);
+        Ok(Sending { program: Program::start("lanyard send", command)? })
     }
 }
 
@@ -182,8 +182,7 @@ impl Sending {
 }
 
 /// The JSON event of this kind on a line, if it is one.
-#[must_use]
-pub fn event(line: &str, kind: &str) -> Option<Value> {
+fn event(line: &str, kind: &str) -> Option<Value> {
     let value: Value = serde_json::from_str(line).ok()?;
     (value["event"] == kind).then_some(value)
 }
