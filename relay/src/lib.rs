@@ -57,7 +57,7 @@ mod ws;
 
 pub use agent_token::{AGENT_TOKEN_HEADER, AgentToken};
 pub use config::{Config, ConfigError};
-pub use http::Page;
+pub use http::{ClientIp, Page};
 pub use lanyard_signaling::Fronted;
 pub use relay::{Relay, RelayHandle, StartError};
 pub use switchboard::FrontedCall;

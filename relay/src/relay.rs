@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::AgentToken;
 use crate::acme::Certifier;
 use crate::config::{Config, ConfigError};
-use crate::http::{AppState, Guard, Page, router};
+use crate::http::{AppState, ExtraRoutes, Guard, Page, router};
 use crate::ice::{IceProvider, StunOnly};
 use crate::lane::Lanes;
 use crate::listener::{self, Front, Places, Purpose};
@@ -55,14 +55,14 @@ pub enum StartError {
 pub struct Relay {
     config: Config,
     page: Option<Page>,
-    routes: Option<axum::Router>,
+    routes: ExtraRoutes,
 }
 
 impl Relay {
     /// A relay with the page of this build and no routes of its own.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, page: None, routes: None }
+        Self { config, page: None, routes: ExtraRoutes::default() }
     }
 
     /// Serves another page.
@@ -76,7 +76,16 @@ impl Relay {
     /// that change something. They must not have a fallback or a route that the relay has.
     #[must_use]
     pub fn with_routes(mut self, routes: axum::Router) -> Self {
-        self.routes = Some(routes);
+        self.routes.checked = Some(routes);
+        self
+    }
+
+    /// Adds routes whose addresses hold a secret that nobody can guess. `Host` is checked, and `Origin` and
+    /// `Sec-Fetch-Site` where a browser sends them; `X-Lanyard: 1` is not asked for, as programs do not send it. Their
+    /// handlers find the [`crate::ClientIp`] among the request's extensions. No fallback, and no route that the relay has.
+    #[must_use]
+    pub fn with_secret_routes(mut self, routes: axum::Router) -> Self {
+        self.routes.secret = Some(routes);
         self
     }
 

@@ -9,4 +9,5 @@ mod routes;
 pub(crate) use authority::{Authority, Host, Scheme};
 pub(crate) use guard::{Caller, Guard, WireInfo};
 pub use page::Page;
-pub(crate) use routes::{AppState, router};
+pub use routes::ClientIp;
+pub(crate) use routes::{AppState, ExtraRoutes, router};

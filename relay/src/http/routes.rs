@@ -42,8 +42,21 @@ impl std::fmt::Debug for AppState {
     }
 }
 
-/// Everything served, with the checks in front. `extra` routes stand behind the same checks.
-pub(crate) fn router(state: Arc<AppState>, extra: Option<axum::Router>) -> axum::Router {
+/// The address that a request came from, for routes that an embedding program adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientIp(pub std::net::IpAddr);
+
+/// Routes of an embedding program.
+#[derive(Default)]
+pub(crate) struct ExtraRoutes {
+    /// Behind the same checks as our own.
+    pub(crate) checked: Option<axum::Router>,
+    /// Their address holds a secret, so that methods that change something need no `X-Lanyard: 1`.
+    pub(crate) secret: Option<axum::Router>,
+}
+
+/// Everything served, with the checks in front.
+pub(crate) fn router(state: Arc<AppState>, extra: ExtraRoutes) -> axum::Router {
     let own = axum::Router::new()
         .route("/v1/ws", any(ws::upgrade))
         .route("/v1/relay", any(lane::upgrade))
@@ -51,23 +64,47 @@ pub(crate) fn router(state: Arc<AppState>, extra: Option<axum::Router>) -> axum:
         .route("/metrics", get(show_metrics))
         .fallback(show_page)
         .with_state(Arc::clone(&state));
-    let all = match extra {
-        Some(extra) => own.merge(extra),
+    let checked = match extra.checked {
+        Some(checked) => own.merge(checked),
         None => own,
     };
-    all.layer(axum::middleware::from_fn_with_state(state, admit))
+    let checked = checked.layer(axum::middleware::from_fn_with_state(Arc::clone(&state), admit));
+    match extra.secret {
+        Some(secret) => checked.merge(secret.layer(axum::middleware::from_fn_with_state(state, admit_by_secret))),
+        None => checked,
+    }
 }
 
 /// Checks who asks, and puts the protecting headers on whatever is answered.
-async fn admit(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response<Body> {
+async fn admit(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response<Body> {
+    let check =
+        |caller: &Caller, request: &Request| state.guard.check_change(caller, request.method(), request.headers());
+    pass(&state, request, next, check).await
+}
+
+/// The same for addresses that hold a secret: no page of a stranger knows them, and programs send no header of ours.
+async fn admit_by_secret(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response<Body> {
+    let check = |caller: &Caller, request: &Request| {
+        if request.method().is_safe() { Ok(()) } else { state.guard.check_page(caller, request.headers()) }
+    };
+    pass(&state, request, next, check).await
+}
+
+async fn pass(
+    state: &AppState,
+    mut request: Request,
+    next: Next,
+    check: impl FnOnce(&Caller, &Request) -> Result<(), Refusal>,
+) -> Response<Body> {
     let Some(wire) = request.extensions().get::<WireInfo>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let (caller, mut response) = match state.guard.identify(wire, &request) {
         Ok(caller) => {
             let known = Some(caller.clone());
-            match state.guard.check_change(&caller, request.method(), request.headers()) {
+            match check(&caller, &request) {
                 Ok(()) => {
+                    request.extensions_mut().insert(ClientIp(caller.ip));
                     request.extensions_mut().insert(caller);
                     (known, next.run(request).await)
                 }
