@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use lanyard_protocol::control::{
-    CancelReason, ControlMessage, DeclineReason, FileIndex, Span, TransferId, ViolationCode,
+    CancelReason, ControlMessage, DeclineReason, FileIndex, PauseReason, Span, TransferId, ViolationCode,
 };
 
 use self::link::{Link, OpenPiece, next_lane};
@@ -316,6 +316,22 @@ impl Exchange {
             receiving.handle_write_failed(file, offset, error, out);
         }
         self.settle(now, Ok(()));
+    }
+
+    /// Answer to [`Output::Sync`]: it could not be done. What was written since the last one is asked for again, once
+    /// there is room; or its files are given up.
+    pub fn handle_sync_failed(&mut self, now: Instant, transfer: TransferId, error: WriteError) {
+        if let Some((receiving, out)) = self.receiving_mut(transfer) {
+            receiving.handle_sync_failed(error, out);
+        }
+        self.settle(now, Ok(()));
+    }
+
+    /// A journal could not be written for want of space. The shell keeps what it was to hold; this pauses the transfer.
+    pub fn handle_no_space(&mut self, transfer: TransferId) {
+        if let Some((receiving, out)) = self.receiving_mut(transfer) {
+            receiving.pause(PauseReason::NoSpace, out);
+        }
     }
 
     /// Answer to [`Output::Sync`].

@@ -312,6 +312,19 @@ fn tr_55_full_disk_pauses_and_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn tr_55_bytes_that_a_full_disk_lost_while_they_were_made_durable_are_asked_for_again() {
+    let mut pair = Pair::connected(19);
+    let entries = files(&[20 * MIB, 2000]);
+    pair.offer(id(1), entries.clone());
+    pair.b.disk.sync_error = Some(WriteError::NoSpace);
+    let paused = Event::Paused { transfer: id(1), reason: PauseReason::NoSpace, by: Party::Us };
+    pair.run_until(|pair| pair.b.saw(&paused));
+    pair.b.exchange.unpause(pair.now, id(1)).unwrap();
+    pair.run_until_finished(id(1));
+    assert_arrived(&pair, &entries);
+}
+
+#[test]
 fn tr_54_file_that_cannot_be_written_fails_and_the_transfer_ends() {
     let mut pair = Pair::connected(17);
     pair.offer(id(1), files(&[3 * MIB]));

@@ -78,6 +78,32 @@ impl Receiving {
         }
     }
 
+    /// Nothing that was to be made durable may be trusted.
+    pub(crate) fn handle_sync_failed(&mut self, error: WriteError, out: &mut Outbox) {
+        let Some(syncing) = self.dirty.syncing.take() else { return };
+        for (file, piece) in syncing {
+            let state = &mut self.files[file as usize];
+            let is_written = state.pieces.get(&piece).is_some_and(|held| held.stage == Stage::Written);
+            if state.fate != Fate::Arriving || !is_written {
+                continue;
+            }
+            match error {
+                WriteError::NoSpace => {
+                    state.pieces.remove(&piece);
+                    state.written -= 1;
+                    state.is_open = false;
+                    self.no_room_for.insert((file, piece));
+                }
+                WriteError::Failed => {
+                    self.give_up(file, FileFailure::CannotWrite, out);
+                }
+            }
+        }
+        if error == WriteError::NoSpace {
+            self.pause(PauseReason::NoSpace, out);
+        }
+    }
+
     pub(super) fn check_whole(&mut self, now: Instant, file: FileIndex, out: &mut Outbox) {
         let state = &self.files[file as usize];
         let Some(root) = state.root else { return };

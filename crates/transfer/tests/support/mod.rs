@@ -90,6 +90,8 @@ pub(crate) struct Disk {
     pub(crate) folders: Vec<String>,
     /// Writes fail from now on.
     pub(crate) write_error: Option<WriteError>,
+    /// Answer to the next sync.
+    pub(crate) sync_error: Option<WriteError>,
     /// Writes are not answered for now.
     pub(crate) is_stuck: bool,
     pub(crate) bytes_written: u64,
@@ -115,6 +117,7 @@ impl Disk {
             journal.truncate(kept);
         }
         self.write_error = None;
+        self.sync_error = None;
     }
 }
 
@@ -124,6 +127,7 @@ enum Owed {
     Read(ReadRequest, Result<Vec<u8>, ReadError>),
     Written(TransferId, FileIndex, u64, u64, Result<(), WriteError>),
     Synced(TransferId),
+    SyncFailed(TransferId, WriteError),
     Placed(TransferId, FileIndex, Result<(), WriteError>),
 }
 
@@ -216,6 +220,9 @@ impl Device {
                 }
                 self.owed.push_back(Owed::Written(transfer, file, offset, bytes.len() as u64, result));
             }
+            Output::Sync { transfer, .. } if self.disk.sync_error.is_some() => {
+                self.owed.extend(self.disk.sync_error.take().map(|error| Owed::SyncFailed(transfer, error)));
+            }
             Output::Sync { transfer, files } => {
                 for file in files {
                     if let Some(part) = self.disk.parts.get_mut(&(transfer, file)) {
@@ -278,6 +285,7 @@ impl Device {
                 self.exchange.handle_write_failed(now, transfer, file, offset, error);
             }
             Owed::Synced(transfer) => self.exchange.handle_synced(now, transfer),
+            Owed::SyncFailed(transfer, error) => self.exchange.handle_sync_failed(now, transfer, error),
             Owed::Placed(transfer, file, result) => self.exchange.handle_placed(now, transfer, file, result),
         }
     }
