@@ -75,6 +75,7 @@ impl Run {
             sent_records: crate::paths::sent_records(),
             book: open_book(console),
             doors,
+            memory: Arc::default(),
             numbers: AtomicU64::new(0),
         });
         let reporter = Reporter::new(console.clone(), settings.format);

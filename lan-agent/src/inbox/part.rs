@@ -53,6 +53,8 @@ pub struct PartStore {
     folder: Arc<ReceiveFolder>,
     device_key: [u8; 32],
     transfers: HashMap<TransferId, PartFolder>,
+    /// Records that found no room. They come before any later one.
+    unwritten: HashMap<TransferId, Vec<u8>>,
 }
 
 struct PartFolder {
@@ -67,7 +69,7 @@ impl PartStore {
     /// The store of the device with this static key.
     #[must_use]
     pub fn new(folder: Arc<ReceiveFolder>, device_key: [u8; 32]) -> Self {
-        Self { folder, device_key, transfers: HashMap::new() }
+        Self { folder, device_key, transfers: HashMap::new(), unwritten: HashMap::new() }
     }
 
     /// What can be carried on: every journal of this device's transfers, cut to what is whole. What is in use elsewhere,
@@ -212,8 +214,21 @@ impl PartStore {
     /// Appends records to a transfer's journal.
     ///
     /// # Errors
-    /// The journal cannot be written; a torn tail is ignored when it is read.
-    pub fn append_journal(&mut self, transfer: TransferId, records: &[Record], sync: bool) -> Result<(), StoreError> {
+    /// The journal cannot be written. The records are kept, and written before the next ones; what was written of them
+    /// is cut off again, so that nothing comes after a torn one.
+    pub fn append_journal(&mut self, transfer: TransferId, records: &[Record], sync: bool) -> Result<(), WriteError> {
+        let mut bytes = self.unwritten.remove(&transfer).unwrap_or_default();
+        for record in records {
+            record.encode(&mut bytes);
+        }
+        let appended = self.append_bytes(transfer, &bytes, sync);
+        appended.map_err(|error| {
+            self.unwritten.insert(transfer, bytes);
+            write_error("journal", &error)
+        })
+    }
+
+    fn append_bytes(&mut self, transfer: TransferId, bytes: &[u8], sync: bool) -> Result<(), StoreError> {
         let Some(parts) = self.part_folder(transfer, true)? else { return Err(not_found()) };
         if parts.journal.is_none() {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -221,22 +236,31 @@ impl PartStore {
             parts.journal = Some(File::from(journal.map_err(io::Error::from)?));
         }
         let Some(journal) = parts.journal.as_mut() else { return Err(not_found()) };
-        let mut bytes = Vec::new();
-        for record in records {
-            record.encode(&mut bytes);
-        }
+        let intact_bytes = journal.metadata()?.len();
         fail_point::before(Step::JournalAppend);
-        journal.write_all(&bytes)?;
-        if sync {
-            journal.sync_data()?;
-        }
+        let written = journal.write_all(bytes).and_then(|()| if sync { journal.sync_data() } else { Ok(()) });
         fail_point::after(Step::JournalAppend);
-        Ok(())
+        if written.is_err() {
+            journal.set_len(intact_bytes)?;
+        }
+        Ok(written?)
     }
 
     /// Puts entries under their final names: data durable first, then the names, then the folders that hold them.
     /// For each entry in order the path it got beneath the receive folder.
     pub fn place(&mut self, transfer: TransferId, entries: &[Placement]) -> Vec<Result<String, WriteError>> {
+        // A folder that went away may come back; what is not noted in the journal must not be moved.
+        let is_possible = match self.folder.check() {
+            Ok(()) if self.unwritten.contains_key(&transfer) => self.append_journal(transfer, &[], true),
+            Ok(()) => Ok(()),
+            Err(error) => {
+                debug!(%error, "nothing can be placed");
+                Err(WriteError::NoSpace)
+            }
+        };
+        if let Err(error) = is_possible {
+            return entries.iter().map(|_| Err(error)).collect();
+        }
         let prepared: Vec<_> = entries.iter().map(|entry| self.prepare(transfer, entry)).collect();
         let ready: Vec<FileIndex> = entries
             .iter()
@@ -318,6 +342,7 @@ impl PartStore {
 
     /// Removes all that is left of a transfer: part files, journal, folder.
     pub fn forget(&mut self, transfer: TransferId) {
+        self.unwritten.remove(&transfer);
         let Ok(Some(_)) = self.part_folder(transfer, false) else { return };
         let Some(parts) = self.transfers.remove(&transfer) else { return };
         if let Ok(all) = self.folder.parts(false) {
@@ -440,7 +465,13 @@ fn set_modified(file: &File, modified_ms: u64) -> io::Result<()> {
 fn write_error(doing: &'static str, error: &StoreError) -> WriteError {
     debug!(%error, doing, "an unfinished file could not be worked on");
     match error {
-        StoreError::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+        // A disk that became read-only may be made writable again, as a full one may be emptied.
+        StoreError::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
             WriteError::NoSpace
         }
         StoreError::Io(_) | StoreError::InUse => WriteError::Failed,
@@ -483,6 +514,26 @@ mod tests {
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o644);
         assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_700_000_000, 123_000_000));
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1, "only the folder that was sent");
+    }
+
+    #[test]
+    fn tr_60_records_that_found_no_room_come_before_the_next_ones_and_nothing_torn_between() {
+        let root = tempfile::tempdir().unwrap();
+        let mut store = store(&root);
+        store.append_journal(TRANSFER, &[Record::Placing { file: 1 }], true).unwrap();
+        // As a disk does that is full half-way through a record.
+        let journal = store.transfers.get_mut(&TRANSFER).unwrap().journal.take().unwrap();
+        let read_only = File::open("/dev/full").unwrap();
+        store.transfers.get_mut(&TRANSFER).unwrap().journal = Some(read_only);
+        assert!(store.append_journal(TRANSFER, &[Record::Placing { file: 2 }], true).is_err());
+        assert_eq!(store.place(TRANSFER, &[placement(2, "a")]).len(), 1, "nothing is placed that is not noted");
+        assert!(!root.path().join("a").exists());
+        store.transfers.get_mut(&TRANSFER).unwrap().journal = Some(journal);
+        store.append_journal(TRANSFER, &[Record::Placing { file: 3 }], true).unwrap();
+        let mut expected = Vec::new();
+        (1..=3).for_each(|file| Record::Placing { file }.encode(&mut expected));
+        let folder = std::fs::read_dir(root.path().join(PARTS)).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(std::fs::read(folder.join(JOURNAL)).unwrap(), expected);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use lanyard_transfer::{Output, ReadError, ReadRequest, WriteError};
 use tokio::sync::mpsc;
 
 use crate::fail_point::{self, Step};
-use crate::inbox::{PartStore, ReceiveFolder, StoreError};
+use crate::inbox::{PartStore, ReceiveFolder};
 use crate::source::SourceFiles;
 
 /// Jobs that wait for a thread.
@@ -32,7 +32,7 @@ pub(super) enum Answer {
     /// To [`Output::Place`]: the path each entry got beneath the receive folder.
     Placed { transfer: TransferId, results: Vec<(FileIndex, Result<String, WriteError>)> },
     /// The journal could not be written: without it nothing that arrives is safe.
-    JournalFailed { transfer: TransferId, error: StoreError },
+    JournalFailed { transfer: TransferId, error: WriteError },
 }
 
 /// Work for the source thread.

@@ -13,6 +13,7 @@ mod conversation;
 mod disk;
 mod link;
 mod meeting;
+mod memory;
 mod sent_record;
 mod transfers;
 
@@ -27,6 +28,7 @@ use lanyard_protocol::signaling::ListedDevice;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use meeting::{MeetError, Met, meet, meet_in};
+pub use memory::Memory;
 
 use crate::agent::event::{Event, TransferNumber, Trust, Who};
 use crate::agent::question::Asker;
@@ -58,6 +60,8 @@ pub struct Context {
     pub book: Option<Arc<DeviceBook>>,
     /// Addresses of this device's own server, for those who remember it.
     pub doors: Vec<String>,
+    /// Shared by everything that is received.
+    pub memory: Arc<Memory>,
     /// Numbers for transfers.
     pub numbers: AtomicU64,
 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use lanyard_protocol::control::{CancelReason, DeclineReason, FileFailure, FileIndex, TransferId};
 use lanyard_transfer::{Manifest, Party};
 use tokio::task::AbortHandle;
 
+use super::memory::Place;
 use crate::agent::event::{Direction, Event, Outcome, TransferNumber, Who};
 use crate::source::Collected;
 
@@ -29,10 +31,16 @@ pub(super) struct Known {
     pub(super) asking: Option<AbortHandle>,
     failures: Vec<FileFailure>,
     pub(super) accepted: bool,
+    /// Held while it is received.
+    pub(super) place: Option<Place>,
     /// The last known bytes safe at the receiver.
     pub(super) done_bytes: u64,
     /// The receiver's disk is what stopped it.
     pub(super) no_space: Option<String>,
+    /// What people were told last of a disk without room.
+    pub(super) told_no_space: Option<String>,
+    /// When to look for room again.
+    pub(super) retry_at: Option<Instant>,
 }
 
 impl Known {
@@ -51,8 +59,11 @@ impl Known {
             asking: None,
             failures: Vec::new(),
             accepted: false,
+            place: None,
             done_bytes: 0,
             no_space: None,
+            told_no_space: None,
+            retry_at: None,
         }
     }
 

@@ -48,6 +48,7 @@ pub(super) enum Command {
     Send { mailbox: MailboxId, to: MemberNumber, body: Body },
     Leave { mailbox: MailboxId },
     Stay { mailbox: MailboxId },
+    Flush { reply: oneshot::Sender<()> },
     Dial { device: DeviceId, reply: Reply<MailboxId> },
     Allocate { reply: Reply<(Nameplate, MailboxId)> },
     Claim { nameplate: Nameplate, stamp: Option<u64>, reply: Reply<MailboxId> },
@@ -340,6 +341,11 @@ impl Driver {
             }
             Command::Send { mailbox, to, body } => {
                 self.mailboxes.contains_key(&mailbox).then_some(ClientMessage::Send { mailbox, to, body })
+            }
+            Command::Flush { reply } => {
+                // What came before was handed to the system already.
+                let _ = reply.send(());
+                None
             }
             Command::Leave { mailbox } => self.mailboxes.remove(&mailbox).map(|_| ClientMessage::Leave { mailbox }),
             Command::Stay { mailbox } => {

@@ -99,6 +99,16 @@ impl MailboxSender {
         // With a full queue the server is out of reach; the caller says it again.
         let _ = self.commands.try_send(Command::Stay { mailbox: self.id });
     }
+
+    /// Waits until everything sent so far has left this process; as long as the server is out of reach.
+    ///
+    /// # Errors
+    /// The client ended.
+    pub async fn flush(&self) -> Result<(), SignalingError> {
+        let (reply, flushed) = tokio::sync::oneshot::channel();
+        self.commands.send(Command::Flush { reply }).await.map_err(|_| SignalingError::Ended)?;
+        flushed.await.map_err(|_| SignalingError::Ended)
+    }
 }
 
 impl Mailbox {

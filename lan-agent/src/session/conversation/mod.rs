@@ -14,7 +14,7 @@ use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
 use lanyard_transfer::{Config, Exchange, Manifest, Paths, Traffic};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::disk::{Answer as DiskAnswer, Disk, part_store};
@@ -62,10 +62,14 @@ pub(super) struct Conversation {
     commands: mpsc::Receiver<Command>,
     signs: Signs,
     exchange: Exchange,
+    /// What it takes in before it is written, in bytes.
+    window: u64,
     disk: Disk,
     disk_answers: mpsc::Receiver<DiskAnswer>,
     transfers: Transfers,
     unsent: mpsc::Sender<(MailboxSender, u8, Body)>,
+    /// Ends when `unsent` is closed and empty.
+    sealed_sender: JoinHandle<()>,
     /// Which path to try when.
     paths: Paths,
     /// The link that carries.
@@ -112,20 +116,23 @@ impl Conversation {
         signs: Signs,
     ) -> Self {
         let now = Instant::now();
-        let mut exchange = Exchange::new(Config::default(), rand::random());
+        let window = context.memory.window(false);
+        let config = Config { window_bytes: window, ..Config::default() };
+        let mut exchange = Exchange::new(config, rand::random());
         let mut store = part_store(context.folder.as_ref(), met.session.peer_key().0);
         let mut transfers = Transfers::new();
         for kept in store.as_mut().map(crate::inbox::PartStore::kept).unwrap_or_default() {
             let transfer = kept.transfer();
             let mut known = Known::new(context.next_number(), Direction::Receiving, kept.manifest());
             known.accepted = true;
+            known.place = context.memory.enter();
             if exchange.restore_incoming(now, kept).is_ok() {
                 info!(?transfer, "an unfinished transfer can carry on");
                 transfers.insert(transfer, known);
             }
         }
         let (unsent, queue) = mpsc::channel(UNSENT);
-        tokio::spawn(send_sealed(queue));
+        let sealed_sender = tokio::spawn(send_sealed(queue));
         let nearby = context.nearby.clone();
         let (disk, disk_answers) = Disk::start(store);
         Self {
@@ -138,8 +145,10 @@ impl Conversation {
             commands,
             signs,
             exchange,
+            window,
             transfers,
             unsent,
+            sealed_sender,
             link: None,
             attempts: Vec::new(),
             tamperings: 0,
@@ -419,7 +428,8 @@ impl Conversation {
 
     fn next_deadline(&self) -> Instant {
         let patience = self.lost_at.map(|at| at + self.patience());
-        let all = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.progress_at, patience];
+        let retry = self.transfers.values().filter_map(|known| known.retry_at).min();
+        let all = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.progress_at, patience, retry];
         all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
@@ -442,6 +452,7 @@ impl Conversation {
         if self.progress_at.is_some_and(|at| at <= now) {
             self.tell_progress(now);
         }
+        self.retry_space(now);
         // Without mailbox and link there is no way back: the same files sent again carry on.
         if self.lost_at.is_some_and(|at| at + self.patience() <= now) {
             return Next::End;
@@ -451,6 +462,7 @@ impl Conversation {
     }
 
     fn tell_progress(&mut self, now: Instant) {
+        self.share_memory(now);
         let route = self.link.as_ref().and_then(|link| link.route);
         for (transfer, known) in &mut self.transfers {
             let Some(progress) = self.exchange.progress(now, *transfer) else { continue };
@@ -533,8 +545,16 @@ impl Conversation {
         if tokio::time::timeout(DISK_TIMEOUT, working).await.is_err() {
             debug!("the disk did not finish in time");
         }
-        // Lets the goodbye leave before the mailbox is left.
+        // Lets the goodbye leave before the mailbox is left, or the program ends.
         drop(self.unsent);
+        let (sealed_sender, mailbox) = (self.sealed_sender, self.met.mailbox.sender());
+        let said = async {
+            let _ = sealed_sender.await;
+            let _ = mailbox.flush().await;
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, said).await.is_err() {
+            debug!("the goodbye may not have arrived");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the exchange tells, what people decide, and what the disk answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanyard_protocol::control::{CancelReason, DeclineReason, FileIndex, PauseReason, Span, TransferId};
@@ -16,9 +16,19 @@ use super::{Conversation, Next};
 use crate::agent::event::{Direction, Event, Outcome};
 use crate::agent::question::{Answer, OfferedFile, Question};
 use crate::fail_point::{self, Step};
+use crate::inbox::ReceiveFolder;
 
 /// How the message begins that tells the sender of files that are safe.
 const ACKNOWLEDGEMENT: &str = r#"{"type":"received""#;
+
+/// How often it is tried whether there is room again.
+pub(super) const RETRY_SPACE_EVERY: Duration = Duration::from_secs(30);
+
+/// With less room than what is missing a try is worth it from here on: files may have their space already.
+const WORTH_A_TRY_BYTES: u64 = 64 << 20;
+
+/// Room that even the last few bytes need, for the journal and the folders.
+const MIN_ROOM_BYTES: u64 = 64 << 10;
 
 /// Files shown of an offer.
 const SHOWN_FILES: usize = 3;
@@ -109,7 +119,7 @@ impl Conversation {
             ExchangeEvent::Paused { transfer, reason, by } => self.handle_paused(transfer, reason, by),
             ExchangeEvent::Unpaused { transfer } => {
                 if let Some(known) = self.transfers.get_mut(&transfer) {
-                    known.no_space = None;
+                    (known.retry_at, known.no_space) = (None, None);
                 }
             }
             ExchangeEvent::Restated { transfer, file, .. } => {
@@ -171,20 +181,61 @@ impl Conversation {
         }
     }
 
+    /// Takes in as much as this conversation may, now.
+    pub(super) fn share_memory(&mut self, now: Instant) {
+        let is_receiving = self.transfers.values().any(|known| known.place.is_some());
+        let window = self.context.memory.window(is_receiving);
+        if window != self.window {
+            self.window = window;
+            self.exchange.set_window(now, window);
+        }
+    }
+
     pub(super) fn handle_paused(&mut self, transfer: TransferId, reason: PauseReason, by: Party) {
+        let now = Instant::now();
+        let progress = self.exchange.progress(now, transfer);
+        let missing = progress.map_or(0, |progress| progress.total_bytes - progress.verified_bytes);
         let Some(known) = self.transfers.get_mut(&transfer) else { return };
         let message = match (reason, by) {
             (PauseReason::NoSpace, Party::Us) => {
-                let free = self.context.folder.as_ref().map_or(0, |folder| folder.free_bytes());
-                format!("the disk is full ({} free); what arrived is kept", crate::terminal::bytes(free))
+                known.retry_at = Some(now + RETRY_SPACE_EVERY);
+                no_space(self.context.folder.as_deref(), missing)
             }
-            (PauseReason::NoSpace, Party::Them) => "the other device's disk is full; what arrived is kept".to_owned(),
+            (PauseReason::NoSpace, Party::Them) => {
+                "the other device's disk is full; what arrived is kept, and it goes on when there is room".to_owned()
+            }
             (PauseReason::ByPerson | PauseReason::Other, _) => "paused by the other device".to_owned(),
         };
+        // Each try that fails pauses again; people are told once.
         if reason == PauseReason::NoSpace {
             known.no_space = Some(message.clone());
+            if known.told_no_space.replace(message.clone()).as_ref() == Some(&message) {
+                return;
+            }
         }
         self.context.tell(Event::Warning { message: format!("{}: {message}.", self.who.name) });
+    }
+
+    /// Goes on with what waits for room, where there may be some.
+    pub(super) fn retry_space(&mut self, now: Instant) {
+        let due: Vec<TransferId> = self
+            .transfers
+            .iter_mut()
+            .filter(|(_, known)| known.retry_at.is_some_and(|at| at <= now))
+            .map(|(transfer, known)| {
+                known.retry_at = Some(now + RETRY_SPACE_EVERY);
+                *transfer
+            })
+            .collect();
+        let Some(folder) = self.context.folder.clone().filter(|folder| folder.check().is_ok()) else { return };
+        for transfer in due {
+            let progress = self.exchange.progress(now, transfer);
+            let missing = progress.map_or(0, |progress| progress.total_bytes - progress.verified_bytes);
+            if folder.free_bytes() >= missing.clamp(MIN_ROOM_BYTES, WORTH_A_TRY_BYTES) {
+                // An error means that it ended or goes on already.
+                let _ = self.exchange.unpause(now, transfer);
+            }
+        }
     }
 
     pub(super) fn handle_offer(&mut self, transfer: TransferId) {
@@ -247,6 +298,13 @@ impl Conversation {
         match answer {
             Answer::Yes | Answer::YesAndRemember => {
                 let all = [Span { first: 0, count: entries }];
+                let Some(place) = self.context.memory.enter() else {
+                    return self.decline(
+                        transfer,
+                        DeclineReason::Busy,
+                        "too much is being received already".to_owned(),
+                    );
+                };
                 fail_point::before(Step::Accept);
                 let accepted = self.exchange.accept(Instant::now(), transfer, &all);
                 fail_point::after(Step::Accept);
@@ -254,8 +312,10 @@ impl Conversation {
                     Ok(()) => {
                         if let Some(known) = self.transfers.get_mut(&transfer) {
                             known.accepted = true;
+                            known.place = Some(place);
                             self.context.tell(Event::Accepted { transfer: known.number });
                         }
+                        self.share_memory(Instant::now());
                     }
                     Err(error) => self.finish(transfer, Outcome::Failed { message: error.to_string() }),
                 }
@@ -312,10 +372,15 @@ impl Conversation {
             }
             DiskAnswer::Synced { transfer, result: Ok(()) } => self.exchange.handle_synced(now, transfer),
             DiskAnswer::Synced { transfer, result: Err(error) } => {
-                self.give_up(transfer, format!("what arrived could not be made durable: {error}"));
+                self.exchange.handle_sync_failed(now, transfer, error);
             }
             DiskAnswer::Placed { transfer, results } => self.handle_placed(now, transfer, results),
-            DiskAnswer::JournalFailed { transfer, error } => self.give_up(transfer, error.to_string()),
+            DiskAnswer::JournalFailed { transfer, error: WriteError::NoSpace } => {
+                self.exchange.handle_no_space(transfer);
+            }
+            DiskAnswer::JournalFailed { transfer, error: WriteError::Failed } => {
+                self.give_up(transfer, "what arrived could not be noted down".to_owned());
+            }
         }
     }
 
@@ -349,5 +414,18 @@ impl Conversation {
             // An error means that it is over already.
             let _ = self.exchange.cancel(transfer, CancelReason::Failed);
         }
+    }
+}
+
+/// Why nothing can be stored now, and what is needed.
+fn no_space(folder: Option<&ReceiveFolder>, missing_bytes: u64) -> String {
+    let Some(folder) = folder else { return "there is no receive folder".to_owned() };
+    match folder.check() {
+        Err(error) => format!("{error}; what arrived is kept"),
+        Ok(()) => format!(
+            "the disk is full: {} free, {} still to come; what arrived is kept, and it goes on when there is room",
+            crate::terminal::bytes(folder.free_bytes()),
+            crate::terminal::bytes(missing_bytes)
+        ),
     }
 }
