@@ -14,6 +14,7 @@ pub mod lane_link;
 pub mod paths;
 pub mod peer_link;
 pub mod session;
+pub mod share;
 pub mod signaling_client;
 pub mod source;
 pub mod terminal;

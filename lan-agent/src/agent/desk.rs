@@ -14,17 +14,19 @@ use super::event::{Event, TransferNumber};
 use super::ledger::Ledger;
 use super::question::{Answer, Asked, Asker};
 use super::sessions::Sessions;
+use super::sharing::{ShareRequest, Sharing, next_event};
 use super::{Own, nearby};
 use crate::control::{
-    ControlConnection, ControlListener, Devices, Replies, Reply, Request, Status, Target, Transfers, Waiting,
+    ControlConnection, ControlListener, Devices, Replies, Reply, Request, Requests, Status, Target, Transfers, Waiting,
 };
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::session::{Command, Handle};
+use crate::share::ShareEvent;
 use crate::source;
 
 /// Commands served at once. One more waits to be accepted.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 32;
 
 /// What the running agent needs to serve commands.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub struct Desk {
     pub ledger: Ledger,
     /// What waits for an answer.
     pub board: Board,
+    /// Its links for programs that are no Lanyard.
+    pub sharing: Sharing,
     /// What it says of itself; link and code are filled in.
     pub status: Status,
 }
@@ -108,6 +112,7 @@ impl Desk {
                 let done = super::trust::forget(&self.sessions, &name).await;
                 replies.send(&Reply::done(done)).await
             }
+            Ok(Some(Request::Share(request))) => self.share(&mut replies, requests, request).await,
             Ok(Some(Request::Answer { .. })) | Ok(None) => Ok(()),
             Err(error) => {
                 let message = Some(format!("the running agent does not understand this command: {error}"));
@@ -116,6 +121,32 @@ impl Desk {
         };
         if let Err(error) = served {
             debug!(%error, "a command went away");
+        }
+    }
+
+    /// Makes a link and tells what happens to it, until it ends or the command goes away.
+    async fn share(&self, replies: &mut Replies, mut requests: Requests, request: ShareRequest) -> std::io::Result<()> {
+        let link = match self.sharing.open(request).await {
+            Ok(link) => link,
+            Err(stop) => {
+                let (exit, message) = (stop.exit.number(), Some(stop.message));
+                return replies.send(&Reply::Done { exit, message }).await;
+            }
+        };
+        let mut events = link.events();
+        replies.send(&Reply::Shared { link: self.sharing.address(&link) }).await?;
+        let gone = async { while let Ok(Some(_)) = requests.next().await {} };
+        tokio::pin!(gone);
+        loop {
+            let event = tokio::select! {
+                event = next_event(&link, &mut events) => event,
+                () = &mut gone => return Ok(()),
+            };
+            let is_over = matches!(event, ShareEvent::Ended { .. });
+            replies.send(&Reply::Share { event }).await?;
+            if is_over {
+                return Ok(());
+            }
         }
     }
 
@@ -180,7 +211,8 @@ impl Desk {
                         | Request::Transfers
                         | Request::Cancel { .. }
                         | Request::Decide { .. }
-                        | Request::Forget { .. },
+                        | Request::Forget { .. }
+                        | Request::Share(_),
                     ) => {}
                     None => return Ok(()),
                 },

@@ -29,11 +29,19 @@ impl Home {
     /// # Errors
     /// No port could be taken.
     pub async fn start(port: u16, hosts: Vec<String>) -> Result<Self, StartError> {
-        let relay = match start_relay(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port, hosts.clone()).await {
+        Self::start_with(port, hosts, axum::Router::new()).await
+    }
+
+    /// The same, serving addresses besides that hold a secret of their own.
+    ///
+    /// # Errors
+    /// No port could be taken.
+    pub async fn start_with(port: u16, hosts: Vec<String>, secret: axum::Router) -> Result<Self, StartError> {
+        let relay = match start_relay(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port, hosts.clone(), secret.clone()).await {
             Ok(relay) => relay,
             // A kernel without IPv6.
             Err(StartError::Bind { source, .. }) if source.kind() != std::io::ErrorKind::AddrInUse => {
-                start_relay(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, hosts).await?
+                start_relay(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, hosts, secret).await?
             }
             Err(error) => return Err(error),
         };
@@ -45,7 +53,12 @@ impl Home {
     }
 }
 
-async fn start_relay(address: IpAddr, port: u16, hosts: Vec<String>) -> Result<RelayHandle, StartError> {
+async fn start_relay(
+    address: IpAddr,
+    port: u16,
+    hosts: Vec<String>,
+    secret: axum::Router,
+) -> Result<RelayHandle, StartError> {
     let mut config = Config::default();
     config.http.listen = vec![SocketAddr::new(address, port)];
     config.http.port_tries = PORT_TRIES;
@@ -54,5 +67,5 @@ async fn start_relay(address: IpAddr, port: u16, hosts: Vec<String>) -> Result<R
     config.stun.port_tries = PORT_TRIES;
     // People who stop the agent do not wait for pages that are still open.
     config.drain_seconds = 1;
-    Relay::start(config).await
+    Relay::new(config).with_secret_routes(secret).run().await
 }

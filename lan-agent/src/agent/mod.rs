@@ -14,6 +14,7 @@ pub mod reunion;
 pub mod rotation;
 pub mod sessions;
 pub mod trust;
+pub mod sharing;
 
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -53,6 +55,8 @@ pub enum Command {
     Cancel(Cancel),
     /// What was sent and received within seven days
     History(History),
+    /// Print a link that curl, wget and aria2 download and resume, or upload to
+    Share(Share),
 }
 
 /// Flags of every command.
@@ -208,6 +212,49 @@ pub struct History {
     pub clear: bool,
 }
 
+/// `lanyard share`.
+#[derive(Debug, Args)]
+pub struct Share {
+    /// Files and folders
+    #[arg(required_unless_present = "upload", conflicts_with = "upload")]
+    pub paths: Vec<PathBuf>,
+    /// Take one file instead: curl -T FILE LINK
+    #[arg(long)]
+    pub upload: bool,
+    /// End the link when everything was taken once
+    #[arg(long, conflicts_with = "upload")]
+    pub once: bool,
+    /// End the link after this time, such as 90s, 30m, 2h or 7d
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub expires: Lifetime,
+    /// Receive folder of an upload [default: that of the running agent]
+    #[arg(short, long, value_name = "DIR", requires = "upload")]
+    pub output: Option<PathBuf>,
+}
+
+/// How long a link lives; at most 30 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime(pub Duration);
+
+impl FromStr for Lifetime {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = "give a number and s, m, h or d, up to 30d";
+        let unit = text.chars().last().ok_or(bad)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            _ => return Err(bad),
+        };
+        let count: u64 = text.strip_suffix(unit).and_then(|count| count.parse().ok()).ok_or(bad)?;
+        let whole = count.checked_mul(seconds).filter(|whole| (1..=30 * 24 * 3600).contains(whole));
+        whole.map(|whole| Self(Duration::from_secs(whole))).ok_or(bad)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -224,6 +271,16 @@ mod tests {
         let help = Cli::command().term_width(100).render_help().to_string();
         assert!(help.lines().count() <= 44, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+
+    #[test]
+    fn lifetimes_have_a_unit_and_an_end() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("30d", 2_592_000)] {
+            assert_eq!(text.parse(), Ok(Lifetime(Duration::from_secs(seconds))));
+        }
+        for bad in ["", "s", "0s", "31d", "5", "-1h", "1w", "99999999999999999999h", "5é"] {
+            assert!(bad.parse::<Lifetime>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod run;
 mod secret;
 mod send;
 mod settings;
+mod share;
 mod stop;
 mod trust;
 mod up;
@@ -76,6 +77,7 @@ async fn run_command(command: Command, settings: Settings, console: &Console) ->
         Command::Cancel(args) => list::cancel(&args, console).await,
         Command::History(args) => list::history(&args, &settings, console),
         Command::Devices(devices) => devices::run(devices, settings, console, stop).await,
+        Command::Share(share) => share::run(share, settings, console, stop).await,
     }
 }
 

@@ -285,7 +285,14 @@ async fn by_agent(
                 }
                 return Ok(Exit::from_number(exit));
             }
-            Some(Reply::Transfer { .. } | Reply::Transfers(_) | Reply::Status(_) | Reply::Devices(_)) => {}
+            Some(
+                Reply::Transfer { .. }
+                | Reply::Transfers(_)
+                | Reply::Status(_)
+                | Reply::Devices(_)
+                | Reply::Shared { .. }
+                | Reply::Share { .. },
+            ) => {}
             None => return Err(Stop::new(Exit::Unreachable, "the running agent has stopped")),
         }
     }

@@ -17,12 +17,14 @@ use crate::agent::home::Home;
 use crate::agent::reunion::Reunion;
 use crate::agent::rotation::{self, ShownLink};
 use crate::agent::sessions::Sessions;
+use crate::agent::sharing::Sharing;
 use crate::agent::{Own, nearby};
 use crate::control::{ControlListener, ListenError, Status};
 use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
+use crate::share::{Registry, routes};
 use crate::signaling_client::{ServerUrl, SignalingClient};
 use crate::terminal::Console;
 
@@ -48,7 +50,8 @@ pub(super) async fn run(
     let own = settings.own(console)?;
     let control = listen(console)?;
     let boot_id = boot_id();
-    let mut home = Home::start(settings.port, Vec::new())
+    let shares = Registry::default();
+    let mut home = Home::start_with(settings.port, Vec::new(), routes(shares.clone()))
         .await
         .map_err(|error| Stop::new(Exit::Unreachable, error.to_string()))?;
     let mut mdns = start_mdns(&settings, &boot_id, console);
@@ -95,6 +98,7 @@ pub(super) async fn run(
             code: shown_code.subscribe(),
             ledger: run.ledger.clone(),
             board: run.board.clone(),
+            sharing: Sharing { registry: shares, base: base.clone(), folder: Some(folder.clone()) },
             status,
         };
         tasks.spawn(desk.serve(control));

@@ -10,8 +10,10 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use crate::agent::event::{Event, TransferNumber, Who};
 use crate::agent::ledger::Running;
 use crate::agent::question::{Answer, Question};
+use crate::agent::sharing::ShareRequest;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
+use crate::share::ShareEvent;
 
 /// Bytes of one line: a thousand long paths, or the whole nearby list.
 const MAX_LINE_BYTES: u64 = 4 << 20;
@@ -67,6 +69,9 @@ pub enum Request {
         #[serde(default)]
         text: Option<String>,
     },
+    /// Make a link for programs that are no Lanyard. Answered by [`Reply::Shared`], then by what happens to it, and
+    /// [`Reply::Done`] when it has ended. The link ends with this connection.
+    Share(ShareRequest),
     /// Answers [`Reply::Ask`].
     Answer {
         /// Which question.
@@ -98,6 +103,16 @@ pub enum Reply {
     Transfer {
         /// As in its events.
         transfer: TransferNumber,
+    },
+    /// The link that was asked for.
+    Shared {
+        /// Its whole address; it holds a secret.
+        link: String,
+    },
+    /// Something happened to the link that was asked for.
+    Share {
+        /// What.
+        event: ShareEvent,
     },
     /// Something happened to the transfer that was asked for.
     Event {
