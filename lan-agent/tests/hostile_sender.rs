@@ -15,10 +15,13 @@ use lanyard_agent::session::meet;
 use lanyard_agent::signaling_client::{MailboxEvent, ServerUrl, SignalingClient};
 use lanyard_pairing::{Identity, Link, Pairing, Profile};
 use lanyard_protocol::MailboxId;
-use lanyard_protocol::control::{ControlMessage, DeclineReason, ManifestEntry, OfferSummary, TransferId};
+use lanyard_protocol::control::{
+    ControlMessage, DeclineReason, ManifestEntry, OfferSummary, Span, TransferId, ViolationCode,
+};
 use lanyard_protocol::frame::{Body as FrameBody, Frame};
 use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::Body;
+use lanyard_transfer::{Manifest, SafePath, file_root};
 use serde_json::json;
 use support::Device;
 
@@ -82,6 +85,43 @@ impl Hostile {
         let summary = OfferSummary { entries: 1, files: 1, total_bytes: entry.size_bytes() };
         self.say(&ControlMessage::Offer { transfer, number, summary }).await;
         self.say(&ControlMessage::Entries { transfer, first: 0, entries: vec![entry] }).await;
+    }
+
+    /// Offers several entries and sends them, all empty, to the end.
+    async fn send_empty(&mut self, number: u32, names: &[String]) {
+        let transfer = TransferId(rand::random());
+        let count = u32::try_from(names.len()).unwrap();
+        let summary = OfferSummary { entries: count, files: count, total_bytes: 0 };
+        self.say(&ControlMessage::Offer { transfer, number, summary }).await;
+        let entries = names.iter().map(|name| file(name, 0)).collect();
+        self.say(&ControlMessage::Entries { transfer, first: 0, entries }).await;
+        assert!(matches!(self.heard().await, Some(ControlMessage::Accept { .. })), "{names:?}");
+        let mut frames = Vec::new();
+        for file in 0..count {
+            let root = file_root(0, []);
+            Frame { number, file, offset: 0, body: FrameBody::FileEnd { root } }.encode(&mut frames);
+        }
+        self.link.send_data(Bytes::from(frames)).await.unwrap();
+        let mut received = 0;
+        while received < count {
+            match self.heard().await.expect("the session goes on") {
+                ControlMessage::Received { files, .. } => received += files.iter().map(|span| span.count).sum::<u32>(),
+                ControlMessage::Have { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.say(&ControlMessage::Finished { transfer }).await;
+    }
+
+    /// Listens until the link is closed; the code that was told, if one was.
+    async fn closed(mut self) -> Option<ViolationCode> {
+        let mut told = None;
+        while let Some(message) = self.heard().await {
+            if let ControlMessage::Error { code } = message {
+                told = Some(code);
+            }
+        }
+        told
     }
 
     /// The next message that says something, or `None` when the link was closed.
@@ -180,5 +220,332 @@ async fn malformed_and_repeated_offers_close_the_session() {
         }
         while hostile.heard().await.is_some() {}
         assert_eq!(attic.tree("in"), [], "{script:?}");
+    }
+}
+
+/// Names built from everything that other programs fell for, at least 5 000 of them and no two alike.
+fn corpus() -> Vec<String> {
+    let prefixes = [
+        "",
+        "../",
+        "..\\",
+        "../../",
+        "/",
+        "\\",
+        "//",
+        "C:\\",
+        "c:",
+        "./",
+        "a/../",
+        "a/./",
+        "....//",
+        "..;/",
+        "~/",
+        "~root/",
+        "%2e%2e%2f",
+        "..%2f",
+        "\u{2025}/",
+        "\u{ff0e}\u{ff0e}\u{ff0f}",
+        "\\\\?\\",
+        "\\\\.\\",
+        "file:///",
+        "a/",
+        "a\\",
+        " /",
+        ".ssh/",
+        ".git/hooks/",
+        "CON/",
+        "a:b/",
+        "-rf ",
+        "$(id)",
+        "`id`",
+        "'; rm -rf *;'",
+        "<b>",
+        "\u{202e}",
+        "\u{200b}",
+        "\u{feff}",
+        "\u{1b}[2J",
+        "\u{1b}]0;pwned\u{7}",
+        "\u{9b}31m",
+        "\r\n",
+        "\0",
+        "\u{7f}",
+        "e\u{301}",
+        "\u{e9}",
+        "\u{1f98a}",
+        "\u{2066}",
+        "proc/self/",
+        "dev/",
+    ];
+    let names = [
+        "x",
+        "passwd",
+        "authorized_keys",
+        ".bashrc",
+        ".profile",
+        "desktop.ini",
+        "autorun.inf",
+        "a.lnk",
+        "x.scf",
+        "CON",
+        "con.txt",
+        "NUL",
+        "nul.tar.gz",
+        "AUX",
+        "PRN",
+        "COM1",
+        "com9.txt",
+        "COM\u{b9}",
+        "LPT1",
+        "LPT\u{b3}.x",
+        "CONIN$",
+        "CLOCK$",
+        "a:b",
+        "a::$DATA",
+        "x.",
+        "x..",
+        "x ",
+        " x",
+        "x. .",
+        "...",
+        "....",
+        "..x",
+        "x..y",
+        "-",
+        "--help",
+        "-rf",
+        "*",
+        "?",
+        "a*b",
+        "a|b",
+        "a<b>",
+        "a\"b",
+        "a'b",
+        "a`b",
+        "a$b",
+        "a%00b",
+        "%2e%2e",
+        "a;b",
+        "a&b",
+        "x\0y",
+        "x\ny",
+        "x\ry",
+        "x\ty",
+        "\u{1b}[31mred",
+        "\u{1b}]0;t\u{7}",
+        "\u{8}\u{8}x",
+        "\u{85}",
+        "\u{9b}2J",
+        "a\u{202e}fdp.exe",
+        "a\u{2067}b",
+        "\u{200f}x",
+        "a\u{200b}b",
+        "\u{feff}x",
+        "\u{ad}x",
+        "\u{e0041}x",
+        "K.txt",
+        "k.TXT",
+        "\u{212a}.txt",
+        "stra\u{df}e",
+        "STRASSE",
+        "\u{fb01}le",
+        "file",
+        "\u{1f469}\u{200d}\u{1f469}",
+        "\u{0}",
+        "a/b",
+        "a\\b",
+        "index.html",
+        "<img src=x onerror=alert(1)>",
+        "mine.txt",
+        "MINE.TXT",
+        ".lanyard-part",
+        "journal",
+        "sub/.lanyard-part/x",
+        "PROGRA~1",
+        "x~1.txt",
+        "thumbs.db",
+        ".DS_Store",
+        "._x",
+        "$Recycle.Bin",
+        "\u{fffd}",
+        "\u{10ffff}",
+        "\u{d7ff}",
+        "0",
+        "1e9",
+        "NaN",
+        "null",
+        "undefined",
+    ];
+    let long = [
+        "n".repeat(254),
+        "n".repeat(300) + ".txt",
+        "\u{1f98a}".repeat(70),
+        "d/".repeat(31) + "x",
+        "d/".repeat(40),
+        "p".repeat(1030),
+    ];
+    let mut all: Vec<String> =
+        prefixes.iter().flat_map(|prefix| names.iter().map(move |name| format!("{prefix}{name}"))).collect();
+    all.extend(long.iter().flat_map(|name| ["", "../", "a/"].map(|prefix| format!("{prefix}{name}"))));
+    all.sort();
+    all.dedup();
+    assert!(all.len() >= 5_000, "{}", all.len());
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_hostile_names_stay_in_the_folder_and_off_the_terminal() {
+    let attic = Device::new();
+    attic.folder("in");
+    for (path, content) in [("in/mine.txt", "mine"), ("in/x", "mine"), ("in/passwd", "mine"), ("outside.txt", "canary")]
+    {
+        std::fs::write(attic.path(path), content).unwrap();
+    }
+    let outside = attic.folder("elsewhere");
+    std::fs::write(outside.join("canary"), "canary").unwrap();
+    std::os::unix::fs::symlink(&outside, attic.path("in/a")).unwrap();
+    // On a terminal, as a person has it.
+    let mut up = attic.start_on_terminal(&["up", "in", "--accept", "accept", "--no-qr", "--no-color"]);
+    let link = up.line_with("#1.").trim().to_owned();
+    let mut hostile = Hostile::connect(&link).await;
+
+    let (mut number, mut refused, mut taken) = (0, 0, 0);
+    let mut batch: Vec<String> = Vec::new();
+    for name in corpus() {
+        if SafePath::parse(&name).is_err() {
+            let transfer = TransferId(rand::random());
+            hostile.offer(number, transfer, file(&name, 5)).await;
+            let declined = ControlMessage::Decline { transfer, reason: DeclineReason::BadManifest };
+            assert_eq!(hostile.heard().await, Some(declined), "{name:?}");
+            (number, refused) = (number + 1, refused + 1);
+            continue;
+        }
+        // Names that would be one name refuse a manifest, so those travel apart.
+        let with: Vec<_> = batch.iter().chain([&name]).map(|name| file(name, 0)).collect();
+        if batch.len() >= 200 || Manifest::new(with).is_err() {
+            taken += batch.len();
+            hostile.send_empty(number, &std::mem::take(&mut batch)).await;
+            number += 1;
+        }
+        batch.push(name);
+    }
+    taken += batch.len();
+    hostile.send_empty(number, &batch).await;
+    assert!(refused + taken >= 5_000, "{refused} + {taken}");
+    assert!(refused > 1_000 && taken > 1_000, "{refused} + {taken}");
+
+    let mut files = 0;
+    look(&attic.path("in"), &attic.path("in/a"), &mut files);
+    assert_eq!(files, taken + 3, "each has a file of its own");
+    for (path, content) in [("in/mine.txt", "mine"), ("in/x", "mine"), ("in/passwd", "mine"), ("outside.txt", "canary")]
+    {
+        assert_eq!(std::fs::read_to_string(attic.path(path)).unwrap(), content, "{path}");
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1, "nothing went through the link");
+    drop(hostile);
+    up.signal("TERM");
+    up.wait();
+    let shown = up.printed.join("\n") + &up.complained.join("\n");
+    assert!(shown.contains("authorized_keys"), "names were shown");
+    let hidden =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    assert!(!shown.contains(hidden));
+    // What moves the cursor for bars is ours: `ESC [ digits letter`, and returns to the line's start.
+    let mut rest = shown.as_str();
+    while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r')) {
+        let found = &rest[at..];
+        let sequence: String = found.chars().take(8).collect();
+        let ours = found.strip_prefix("\u{1b}[").map(|after| after.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let is_ours = ours.is_some_and(|after| after.starts_with(['A', 'B', 'G', 'K', 'J']));
+        assert!(is_ours, "{sequence:?} reached the terminal");
+        rest = &found[1..];
+    }
+    assert!(!shown.contains("\u{1b}[2J") && !shown.contains("\u{1b}[31m"));
+}
+
+/// Counts regular files; there must be nothing but those, folders, and the one link that was there.
+fn look(folder: &std::path::Path, link: &std::path::Path, files: &mut usize) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            if entry.file_name() != ".lanyard-part" {
+                look(&entry.path(), link, files);
+            }
+        } else if kind.is_file() {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o111, 0, "{}", entry.path().display());
+            *files += 1;
+        } else {
+            assert!(kind.is_symlink() && entry.path() == *link, "{}", entry.path().display());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tr_12_a_gigabyte_before_acceptance_closes_the_session_and_reaches_neither_disk_nor_memory() {
+    let attic = Device::new();
+    let (up, link) = attic.up(&[]);
+    let hostile = Hostile::connect(&link).await;
+    let transfer = TransferId(rand::random());
+    hostile.offer(0, transfer, file("note.bin", 1 << 30)).await;
+    let chunk = vec![7; 60_000];
+    let mut pushed = 0_u64;
+    // The offer is not waited for: there is no order between the channels. Until the link is gone, or all is pushed.
+    while pushed < 1 << 30 {
+        let mut frame = Vec::new();
+        Frame {
+            number: 0,
+            file: 0,
+            offset: pushed % (1 << 20) / 60_000 * 60_000,
+            body: FrameBody::Chunk(&chunk[..40_000]),
+        }
+        .encode(&mut frame);
+        let len = frame.len() as u64;
+        match tokio::time::timeout(Duration::from_secs(20), hostile.link.send_data(Bytes::from(frame))).await {
+            Ok(Ok(())) => pushed += len,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    let code = hostile.closed().await;
+    let expected = [ViolationCode::DataBeforeAccept, ViolationCode::UnknownTransfer, ViolationCode::OverCredit];
+    assert!(code.is_none_or(|code| expected.contains(&code)), "{code:?}");
+    assert_eq!(attic.tree("in"), []);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", up.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < 200 * 1024, "{peak_kib} KiB at its peak");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tr_4_answers_to_nothing_and_offers_out_of_turn_close_the_session_with_a_code() {
+    let unknown = TransferId(rand::random());
+    let wanted = vec![Span { first: 0, count: 1 }];
+    let accept = ControlMessage::Accept { transfer: unknown, wanted, last: true };
+    let offered = TransferId(rand::random());
+    let summary = OfferSummary { entries: 1, files: 1, total_bytes: 5 };
+    let offer = |number| ControlMessage::Offer { transfer: offered, number, summary: summary.clone() };
+    let entries = ControlMessage::Entries { transfer: offered, first: 0, entries: vec![file("note.txt", 5)] };
+    let cases = [
+        ("accept of an unknown id", vec![accept], ViolationCode::UnknownTransfer, false),
+        ("two offers of one id", vec![offer(0), entries.clone(), offer(1)], ViolationCode::DuplicateOffer, false),
+        ("an offer after it was accepted", vec![offer(0), entries, offer(1)], ViolationCode::DuplicateOffer, true),
+    ];
+    for (what, script, expected, accepted) in cases {
+        let attic = Device::new();
+        let (_up, link) = attic.up(if accepted { &["--accept", "accept"] } else { &[] });
+        let mut hostile = Hostile::connect(&link).await;
+        for message in &script {
+            if accepted && matches!(message, ControlMessage::Offer { number: 1, .. }) {
+                assert!(matches!(hostile.heard().await, Some(ControlMessage::Accept { .. })), "{what}");
+            }
+            hostile.say(message).await;
+        }
+        assert_eq!(hostile.closed().await, Some(expected), "{what}");
+        let bytes: usize =
+            attic.tree("in").iter().filter(|(path, _)| !path.ends_with("journal")).map(|(_, found)| found.len()).sum();
+        assert_eq!(bytes, 0, "{what}");
+        assert!(!attic.path("in/note.txt").exists(), "{what}");
     }
 }

@@ -44,6 +44,20 @@ impl Device {
         Running::start(self.command(arguments))
     }
 
+    /// The same on a terminal of its own: what it shows there comes out on stdout.
+    pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> Running {
+        let program = self.command(arguments);
+        let words = std::iter::once(program.get_program()).chain(program.get_args());
+        let quoted: Vec<String> =
+            words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        let mut command = Command::new("script");
+        command.args(["-qefc", &format!("exec {}", quoted.join(" ")), "/dev/null"]);
+        command.env_clear().env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("TERM", "xterm").env("SHELL", "/bin/sh").current_dir(self.home.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command)
+    }
+
     /// `lanyard up` into `in/`, and the link it shows.
     pub(crate) fn up(&self, arguments: &[&str]) -> (Running, String) {
         self.folder("in");
