@@ -6,6 +6,7 @@ mod bench;
 mod bindings;
 mod cores;
 mod counts;
+mod faults;
 mod licences;
 mod needs;
 mod step;
@@ -28,6 +29,7 @@ cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (
 cargo xtask browser --large the ones that move gigabytes
 cargo xtask floods          what strangers may send to a relay, ten times as much as `test` does
 cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
+cargo xtask faults          transfers between real processes, disturbed in every way; writes docs/faults.md
 cargo xtask dist            both programs in release form under target/dist
 ";
 
@@ -53,6 +55,7 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "browser" => test::browser(rest).map(|_| ()),
         "floods" => test::floods(),
         "bench" => bench::run(rest),
+        "faults" => faults::run(rest),
         "dist" => dist(),
         "" | "help" | "-h" | "--help" => {
             step::say(HELP.trim_end());

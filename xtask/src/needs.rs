@@ -28,7 +28,10 @@ pub(crate) const NETWORK: &[Need] = &[
     need("turnutils_uclient", "coturn"),
     need("zbarimg", "zbar-tools"),
     need("unshare", "util-linux"),
+    need("script", "bsdutils"),
     need("curl", "curl"),
+    need("wget", "wget"),
+    need("aria2c", "aria2"),
 ];
 
 /// Packages of PyPI that tests run, with the versions they were written for.
