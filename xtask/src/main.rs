@@ -29,6 +29,7 @@ cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (
 cargo xtask browser --large the ones that move gigabytes
 cargo xtask floods          what strangers may send to a relay, ten times as much as `test` does
 cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
+cargo xtask bench transfer  how fast files move, next to rsync, scp, magic-wormhole and a bare copy (--quick, --no-pages)
 cargo xtask faults          transfers between real processes, disturbed in every way; writes docs/faults.md
 cargo xtask dist            both programs in release form under target/dist
 ";
@@ -56,6 +57,8 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "floods" => test::floods(),
         "bench" => bench::run(rest),
         "faults" => faults::run(rest),
+        // Run by the benchmark in its namespaces.
+        "tcp-copy" => bench::tcp_copy(rest),
         "dist" => dist(),
         "" | "help" | "-h" | "--help" => {
             step::say(HELP.trim_end());

@@ -52,8 +52,10 @@ pub(crate) fn browser(args: &[String]) -> Result<Counts> {
     let target = crate::target_dir().display().to_string();
     // Transfers of gigabytes take minutes: `cargo xtask browser --large` runs those, and only those.
     let (large, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--large");
-    let which = if large.is_empty() { "--grep-invert" } else { "--grep" };
-    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test", which, "@large"])
+    // What `cargo xtask bench transfer` runs proves nothing by itself.
+    let which = if large.is_empty() { ["--grep-invert", "@large|@bench"] } else { ["--grep", "@large"] };
+    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
+        .args(&which)
         .args(&args)
         .within("tests/browser")
         .env("LANYARD_BIN_DIR", &format!("{target}/debug"))

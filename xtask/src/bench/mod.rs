@@ -2,14 +2,17 @@
 
 mod figures;
 mod server;
+mod transfer;
 mod turn;
 
 use anyhow::{Result, bail};
 
+pub(crate) use transfer::tcp_copy;
+
 /// A benchmark: its name, and what runs it with the arguments that follow.
 type Bench = (&'static str, fn(&[String]) -> Result<()>);
 
-const BENCHES: &[Bench] = &[("turn", turn::run)];
+const BENCHES: &[Bench] = &[("transfer", transfer::run), ("turn", turn::run)];
 
 /// Runs the one that is named.
 pub(crate) fn run(args: &[String]) -> Result<()> {
