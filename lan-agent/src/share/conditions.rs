@@ -19,9 +19,11 @@ pub(super) enum Verdict {
     NotModified,
     /// 412: it is not what who asks wants.
     PreconditionFailed,
+    /// 409: a part of a file that changed, and who asks cannot say of which version.
+    Changed,
 }
 
-/// Judges a GET or HEAD. `changed`: the file is not what it was when the link was made.
+/// Judges a GET or HEAD. `changed`: the file is not what it was when who asks began to take it.
 pub(super) fn judge(headers: &HeaderMap, version: &Version, changed: bool) -> Verdict {
     let etag = version.etag();
     let modified = version.modified();
@@ -39,12 +41,15 @@ pub(super) fn judge(headers: &HeaderMap, version: &Version, changed: bool) -> Ve
     } else if date(headers, &header::IF_MODIFIED_SINCE).is_some_and(|since| modified <= since) {
         return Verdict::NotModified;
     }
+    let is_part = headers.contains_key(header::RANGE);
     let ranges = match headers.get(header::IF_RANGE).map(|value| value.to_str().unwrap_or_default().trim()) {
         Some(tag) if tag.starts_with('"') => tag == etag,
         // A date names a version only as exactly as it was told; weak tags name none.
         Some(date) => parse_http_date(date).is_ok_and(|date| date == modified) && !changed,
-        // Who asks could not tell the versions apart.
-        None => !changed,
+        // Who asks could not tell the versions apart, and would join one to the other: `wget -c` does even with a whole
+        // answer.
+        None if changed && is_part => return Verdict::Changed,
+        None => true,
     };
     Verdict::Answer { ranges }
 }
@@ -103,8 +108,10 @@ mod tests {
     #[test]
     fn ht_13_parts_of_a_changed_file_are_only_for_who_names_its_version() {
         let version = version();
-        assert_eq!(verdict(&version, true, &[]), WHOLE);
-        assert_eq!(verdict(&version, true, &[(header::IF_RANGE, version.etag())]), HEEDED);
+        let part = (header::RANGE, "bytes=1-".to_owned());
+        assert_eq!(verdict(&version, true, std::slice::from_ref(&part)), Verdict::Changed);
+        assert_eq!(verdict(&version, false, std::slice::from_ref(&part)), HEEDED);
+        assert_eq!(verdict(&version, true, &[part, (header::IF_RANGE, version.etag())]), HEEDED);
     }
 
     #[test]

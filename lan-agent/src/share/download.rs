@@ -55,6 +55,9 @@ pub(super) async fn answer(asking: Asking) -> Response<Body> {
         Verdict::NotModified => {
             return described(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, &version, None);
         }
+        Verdict::Changed => {
+            return plain(StatusCode::CONFLICT, "The file changed; delete what you have and begin anew.\n");
+        }
         Verdict::PreconditionFailed => return plain(StatusCode::PRECONDITION_FAILED, "The file is another one now.\n"),
     };
     let range = asking.headers.get(header::RANGE).filter(|_| ranges && asking.method == Method::GET);
@@ -94,7 +97,7 @@ pub(super) async fn answer(asking: Asking) -> Response<Body> {
     }
 }
 
-/// Opens the file in its present version, hashing it if need be; and whether that is another one than the first.
+/// Opens the file in its present version, hashing it if need be; and whether that is another one than who asks means.
 async fn open(asking: &Asking) -> io::Result<(OpenVersion, bool)> {
     let shared = file_of(&asking.link, &asking.path).ok_or(io::ErrorKind::NotFound)?;
     let mut known = shared.version.lock().await;
@@ -109,7 +112,9 @@ async fn open(asking: &Asking) -> io::Result<(OpenVersion, bool)> {
         *shared.sent.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
         asking.link.tell(ShareEvent::Changed { name: asking.path.clone() });
     }
-    let changed = first.etag() != version.etag();
+    let begun = shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+    let changed = begun.has_another(&asking.from, &version.etag(), &first.etag());
+    drop(begun);
     Ok((open, changed))
 }
 
@@ -157,9 +162,14 @@ fn send(
     len: u64,
     place: OwnedSemaphorePermit,
 ) -> Response<Body> {
+    let begins = segments.iter().any(|segment| matches!(segment, Segment::File(Part { first: 0, .. })));
     let mut response = if asking.method == Method::HEAD {
         Response::new(Body::empty())
     } else {
+        if let Some(shared) = file_of(&asking.link, &asking.path).filter(|_| begins) {
+            let mut begun = shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.note(&asking.from, open.version.etag());
+        }
         segments.reverse();
         let sending = Sending { asking, open: Arc::new(open), segments, told: Instant::now(), _place: place };
         Response::new(Body::from_stream(stream::try_unfold(sending, Sending::next)))

@@ -13,7 +13,7 @@ pub(super) fn html(entries: &BTreeMap<String, Option<Shared>>, folder: &str) -> 
     let mut is_there = folder.is_empty();
     for path in entries.keys() {
         let Some(rest) = path.strip_prefix(folder) else {
-            is_there |= format!("{path}/") == folder;
+            is_there |= format!("{path}/") == folder && entries.get(path).is_some_and(Option::is_none);
             continue;
         };
         let is_file = entries.get(path).is_some_and(Option::is_some);
@@ -73,6 +73,7 @@ mod tests {
             path: "/nowhere".into(),
             version: tokio::sync::Mutex::default(),
             sent: std::sync::Mutex::default(),
+            begun: std::sync::Mutex::default(),
         };
         paths.iter().map(|path| (path.trim_end_matches('/').to_owned(), (!path.ends_with('/')).then(shared))).collect()
     }
@@ -89,8 +90,7 @@ mod tests {
         }
         assert!(html(&entries, "trip/none/").is_some(), "an empty folder is there");
         for nothing in ["tri/", "x/", "note.txt/", "../"] {
-            let is_file = nothing == "note.txt/";
-            assert!(is_file || html(&entries, nothing).is_none(), "{nothing}");
+            assert!(html(&entries, nothing).is_none(), "{nothing}");
         }
     }
 

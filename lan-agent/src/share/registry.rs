@@ -30,6 +30,9 @@ const HASHES: usize = 2;
 /// Links at once; one more is refused.
 const MAX_LINKS: usize = 64;
 
+/// Addresses remembered for each file; when there are more, all begin anew.
+const MAX_BEGUN: usize = 256;
+
 /// Events that wait for a slow reader; progress comes often.
 const EVENTS: usize = 256;
 
@@ -98,7 +101,13 @@ pub(super) struct Shared {
     pub(super) version: tokio::sync::Mutex<Known>,
     /// What was sent of it.
     pub(super) sent: Mutex<SpanSet>,
+    /// Which version each address began to take.
+    pub(super) begun: Mutex<Begun>,
 }
+
+/// Addresses that began to take a file, and the `ETag` of what they got.
+#[derive(Debug, Default)]
+pub(super) struct Begun(HashMap<String, String>);
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -133,6 +142,7 @@ impl Registry {
                 path: file.path.clone(),
                 version: tokio::sync::Mutex::default(),
                 sent: Mutex::default(),
+                begun: Mutex::default(),
             });
             entries.insert(entry.path().to_owned(), shared);
         }
@@ -208,6 +218,21 @@ impl Download {
     /// Whether every byte of every file was sent at least once.
     pub(super) fn is_used_up(&self) -> bool {
         self.entries.values().flatten().all(Shared::is_taken)
+    }
+}
+
+impl Begun {
+    /// Notes who begins.
+    pub(super) fn note(&mut self, from: &str, etag: String) {
+        if self.0.len() >= MAX_BEGUN {
+            self.0.clear();
+        }
+        self.0.insert(from.to_owned(), etag);
+    }
+
+    /// Whether an address has the beginning of another version than this one; `first` is what it means unless it began.
+    pub(super) fn has_another(&self, from: &str, etag: &str, first: &str) -> bool {
+        self.0.get(from).map_or(first, String::as_str) != etag
     }
 }
 

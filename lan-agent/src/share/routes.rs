@@ -52,15 +52,11 @@ async fn serve(State(registry): State<Registry>, request: Request) -> Response<B
             let (method, headers) = (parts.method, parts.headers);
             download::answer(Asking { registry, link: link.clone(), path, from, method, headers }).await
         }
-        found => {
-            let is_folder = path.is_empty() || path.ends_with('/') || found.is_some();
-            let list = is_folder.then(|| listing::html(&shared.entries, &as_folder(&path))).flatten();
-            match list {
-                None => nothing(),
-                Some(_) if !address.ends_with('/') => moved(&listing::with_slash(&format!("{prefix}/"), &path)),
-                Some(list) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], list).into_response(),
-            }
-        }
+        Some(None) | None => match listing::html(&shared.entries, &as_folder(&path)) {
+            None => nothing(),
+            Some(_) if !address.ends_with('/') => moved(&listing::with_slash(&format!("{prefix}/"), &path)),
+            Some(list) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], list).into_response(),
+        },
     }
 }
 
