@@ -95,13 +95,17 @@ fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
         all.random_moment();
         sending.program.signal("KILL").unwrap();
         all.content(round).check_nothing_wrong(&all.attic.inbox()).unwrap();
+        let had_finished = sending.has_finished();
         // What was over before would come a second time.
-        if !sending.has_finished() {
+        if !had_finished {
             let mut again = all.bee.send(&up.link_after(&link).unwrap(), name).unwrap();
             again.wait_until_done().unwrap();
         }
         drop(sending);
         wait_for("the conversation to end", || received(up).0 > ended);
+        if had_finished {
+            Content::check_no_parts(&all.attic.inbox()).unwrap();
+        }
         all.conclude(round, received(up).1 - received_before);
     }
     report.held(&all.summary());

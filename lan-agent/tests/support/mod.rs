@@ -21,6 +21,11 @@ impl Device {
         Self { home: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// A home in memory, for many small files: making them durable waits for everything that others write to the disk.
+    pub(crate) fn in_memory() -> Self {
+        Self { home: tempfile::tempdir_in("/dev/shm").expect("a temporary folder in memory") }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
