@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Lets a packet filter loose on what arrives at a host.
 fn filter(host: &Host, rule: &str) {
-    let rules = format!("table inet fault {{ chain input {{ type filter hook input priority 0; {rule} }} }}");
+    let rules = format!("table inet fault {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}");
     let run = |arguments: &[&str]| {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", host.namespace(), "nft"]).args(arguments);

@@ -13,8 +13,8 @@ pub mod question;
 pub mod reunion;
 pub mod rotation;
 pub mod sessions;
-pub mod trust;
 pub mod sharing;
+pub mod trust;
 
 use std::sync::Arc;
 

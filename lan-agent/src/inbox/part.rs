@@ -55,6 +55,8 @@ pub struct PartStore {
     transfers: HashMap<TransferId, PartFolder>,
     /// Records that found no room. They come before any later one.
     unwritten: HashMap<TransferId, Vec<u8>>,
+    /// Files that could not be made for want of room, and their sizes.
+    refused: HashMap<(TransferId, FileIndex), u64>,
 }
 
 struct PartFolder {
@@ -69,7 +71,7 @@ impl PartStore {
     /// The store of the device with this static key.
     #[must_use]
     pub fn new(folder: Arc<ReceiveFolder>, device_key: [u8; 32]) -> Self {
-        Self { folder, device_key, transfers: HashMap::new(), unwritten: HashMap::new() }
+        Self { folder, device_key, transfers: HashMap::new(), unwritten: HashMap::new(), refused: HashMap::new() }
     }
 
     /// What can be carried on: every journal of this device's transfers, cut to what is whole. What is in use elsewhere,
@@ -123,6 +125,15 @@ impl PartStore {
     /// # Errors
     /// No space, or it cannot be made.
     pub fn open(&mut self, transfer: TransferId, file: FileIndex, size_bytes: u64) -> Result<(), WriteError> {
+        let opened = self.open_reserved(transfer, file, size_bytes);
+        match opened {
+            Err(WriteError::NoSpace) => drop(self.refused.insert((transfer, file), size_bytes)),
+            Err(WriteError::Failed) | Ok(()) => drop(self.refused.remove(&(transfer, file))),
+        }
+        opened
+    }
+
+    fn open_reserved(&mut self, transfer: TransferId, file: FileIndex, size_bytes: u64) -> Result<(), WriteError> {
         let part = self.open_part(transfer, file, true).map_err(|error| write_error("open", &error))?;
         let reserve = || -> io::Result<()> {
             if part.metadata()?.len() != size_bytes {
@@ -154,6 +165,9 @@ impl PartStore {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), WriteError> {
+        if self.refused.contains_key(&(transfer, file)) {
+            return Err(WriteError::NoSpace);
+        }
         let part = self.existing_part(transfer, file).map_err(|error| write_error("open", &error))?;
         fail_point::before(Step::FirstWrite);
         let written = part.write_all_at(bytes, offset);
@@ -288,6 +302,10 @@ impl PartStore {
         if entry.is_folder {
             return Ok(());
         }
+        // An empty file is made when it is placed, where there was no room before.
+        if let Some(size_bytes) = self.refused.get(&(transfer, entry.file)).copied() {
+            self.open(transfer, entry.file, size_bytes)?;
+        }
         let part = self.existing_part(transfer, entry.file).map_err(|error| write_error("open", &error))?;
         // Received files are never executable, whatever they were.
         let mode = rustix::fs::fchmod(&*part, Mode::from_raw_mode(0o644));
@@ -343,6 +361,7 @@ impl PartStore {
     /// Removes all that is left of a transfer: part files, journal, folder.
     pub fn forget(&mut self, transfer: TransferId) {
         self.unwritten.remove(&transfer);
+        self.refused.retain(|(of, _), _| *of != transfer);
         let Ok(Some(_)) = self.part_folder(transfer, false) else { return };
         let Some(parts) = self.transfers.remove(&transfer) else { return };
         if let Ok(all) = self.folder.parts(false) {
