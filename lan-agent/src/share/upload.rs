@@ -52,7 +52,7 @@ enum State {
 struct Held {
     name: String,
     transfer: TransferId,
-    store: PartStore,
+    store: Box<PartStore>,
     bytes: u64,
 }
 
@@ -64,10 +64,10 @@ impl Upload {
     fn begin(&self, name: &str, first: u64) -> Result<Held, Refusal> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Busy) {
-            State::Busy => return Err(Refusal::Busy),
+            State::Busy => Err(Refusal::Busy),
             State::Done => {
                 *state = State::Done;
-                return Err(Refusal::UsedUp);
+                Err(Refusal::UsedUp)
             }
             State::Free(held) => {
                 let mut held = match held {
@@ -77,7 +77,7 @@ impl Upload {
                         if let Some(mut other) = other {
                             other.store.forget(other.transfer);
                         }
-                        let store = PartStore::new(self.folder.clone(), rand::random());
+                        let store = Box::new(PartStore::new(self.folder.clone(), rand::random()));
                         Held { name: name.to_owned(), transfer: TransferId(rand::random()), store, bytes: 0 }
                     }
                 };
