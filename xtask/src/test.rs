@@ -47,18 +47,20 @@ pub(crate) fn browser(args: &[String]) -> Result<Counts> {
     needs::node()?;
     web::build_if_stale()?;
     needs::npm_packages("tests/browser")?;
-    let packages = ["--package", "lanyard", "--package", "lanyard-relay", "--package", "lanyard-tests"];
-    Step::new("build the programs", "cargo", &["build", "--locked"]).args(&packages).run()?;
-    let target = crate::target_dir().display().to_string();
-    // Transfers of gigabytes take minutes: `cargo xtask browser --large` runs those, and only those.
+    // Transfers of gigabytes take minutes: `cargo xtask browser --large` runs those, and only those, with the programs that
+    // people use.
     let (large, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--large");
+    let (profile, programs) = if large.is_empty() { ("dev", "debug") } else { ("release", "release") };
+    let packages = ["--package", "lanyard", "--package", "lanyard-relay", "--package", "lanyard-tests"];
+    Step::new("build the programs", "cargo", &["build", "--locked", "--profile", profile]).args(&packages).run()?;
+    let target = crate::target_dir().display().to_string();
     // What `cargo xtask bench transfer` runs proves nothing by itself.
     let which = if large.is_empty() { ["--grep-invert", "@large|@bench"] } else { ["--grep", "@large"] };
     let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
         .args(&which)
         .args(&args)
         .within("tests/browser")
-        .env("LANYARD_BIN_DIR", &format!("{target}/debug"))
+        .env("LANYARD_BIN_DIR", &format!("{target}/{programs}"))
         .run_and_read()?;
     let counts = Counts::read(&output);
     if counts.passed == 0 {

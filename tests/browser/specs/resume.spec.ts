@@ -47,7 +47,7 @@ async function reloadAt(row: Locator, percent: number): Promise<void> {
   await row.page().reload();
 }
 
-test("a page that is reloaded while it receives goes on by itself from what it has", async () => {
+test("a page that is reloaded while it receives goes on from what it has once the two meet", async () => {
   writeRandomFile(join(dir, "film.mov"), 200 * MB, seed);
   const name = await screens.connectSecurely(phone.page, agent);
   const send = agent.command("send", join(dir, "film.mov"), "--to", name);
