@@ -1,7 +1,5 @@
 //! What is under way, what waits and what was, seen and decided from another terminal.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its devices has failed")]
-
 mod support;
 
 use std::time::{Duration, Instant};
