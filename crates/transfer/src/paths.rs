@@ -18,8 +18,8 @@ const FIRST_LANE: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(5);
 /// Trouble of this age is met with a lane.
 const LANE: Duration = Duration::from_secs(10);
-/// People are told that it is interrupted.
-const INTERRUPTED: Duration = Duration::from_secs(30);
+/// People are told that it is interrupted: 30 s after the last sign of life, of which 2 are over when silence is noticed.
+const INTERRUPTED: Duration = Duration::from_secs(28);
 /// How long an attempt has before the next one of its kind.
 const DIRECT_LASTS: Duration = Duration::from_secs(12);
 const LANE_LASTS: Duration = Duration::from_secs(5);

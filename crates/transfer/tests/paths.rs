@@ -142,7 +142,7 @@ fn lk_41_a_silent_link_is_met_at_once_after_five_and_after_ten_seconds() {
     assert_eq!(first(&log, "restart ice"), Some(60_000));
     assert_eq!(first(&log, "begin 2 direct"), Some(65_000));
     assert_eq!(first(&log, "begin 3 lane"), Some(70_000));
-    assert_eq!(first(&log, "interrupted"), Some(90_000));
+    assert_eq!(first(&log, "interrupted"), Some(88_000));
 }
 
 #[test]

@@ -9,8 +9,8 @@ const FIRST_LANE = 10_000;
 const FRESH = 5_000;
 /** Trouble of this age is met with a lane. */
 const LANE = 10_000;
-/** People are told that it is interrupted. */
-export const INTERRUPTED_MS = 30_000;
+/** People are told that it is interrupted: 30 s after the last sign of life, of which 2 are over when silence is noticed. */
+export const INTERRUPTED_MS = 28_000;
 /** How long an attempt has before the next one of its kind. */
 const LASTS: Record<PathKind, number> = { direct: 12_000, lane: 5_000 };
 /** A wish of the other side changes nothing while an attempt is younger than this, and counts so long. */
