@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::event::Who;
+use super::event::{Event, Who};
 
 /// How long a person has to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -103,22 +103,38 @@ pub struct Asked {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// Where questions go.
+/// Where questions go, and what a person should know while they are asked.
 #[derive(Debug, Clone)]
-pub struct Asker(mpsc::Sender<Asked>);
+pub struct Asker {
+    questions: mpsc::Sender<Asked>,
+    events: Option<broadcast::Sender<Event>>,
+}
 
 impl Asker {
     /// A way to ask, and the end that shows the questions.
     #[must_use]
     pub fn channel() -> (Self, mpsc::Receiver<Asked>) {
         let (sender, receiver) = mpsc::channel(WAITING_QUESTIONS);
-        (Self(sender), receiver)
+        (Self { questions: sender, events: None }, receiver)
+    }
+
+    /// The same, and what happens meanwhile is told as an event.
+    #[must_use]
+    pub fn with_events(self, events: broadcast::Sender<Event>) -> Self {
+        Self { events: Some(events), ..self }
+    }
+
+    /// Says something that needs no answer; nobody has to listen.
+    pub fn warn(&self, message: String) {
+        if let Some(events) = &self.events {
+            let _ = events.send(Event::Warning { message });
+        }
     }
 
     /// Asks and waits at most [`ANSWER_TIMEOUT`]. Dropping the future withdraws the question.
     pub async fn ask(&self, question: Question) -> Answer {
         let (reply, answer) = oneshot::channel();
-        if self.0.try_send(Asked { question, reply }).is_err() {
+        if self.questions.try_send(Asked { question, reply }).is_err() {
             return Answer::NoAnswer;
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {

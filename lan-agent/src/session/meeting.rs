@@ -96,6 +96,8 @@ pub async fn meet_in(
 ) -> Result<Met, MeetError> {
     let mut unsent = Vec::new();
     let mut pictures: Option<Pictures> = None;
+    // Whether the one who is there has said something.
+    let mut has_spoken = false;
     let mut deadline = match peer {
         Some(_) => Some(Instant::now() + HANDSHAKE_TIMEOUT),
         None => patience.map(|patience| Instant::now() + patience),
@@ -118,7 +120,9 @@ pub async fn meet_in(
                     let peer = peer.ok_or(MeetError::Gone)?;
                     return Ok(Met { session: *session, mailbox, peer, server: None });
                 }
-                Output::Refused(error) => debug!(%error, "refused a joiner, or a message of it"),
+                // Harmless: the very message that was taken before.
+                Output::Refused(PairingError::Replayed) => debug!("ignored a repeated message"),
+                Output::Refused(error) => asker.warn(format!("A device was refused: {error}.")),
                 Output::Failed(error) => {
                     send(&mailbox, peer, &mut unsent).await?;
                     return Err(error.into());
@@ -131,6 +135,7 @@ pub async fn meet_in(
                 MailboxEvent::Message { from, body } => {
                     peer = Some(from);
                     pairing.handle_message(body.as_bytes());
+                    has_spoken = true;
                 }
                 MailboxEvent::Presence { member, state: PresenceState::Joined } => {
                     peer = Some(member);
@@ -141,6 +146,9 @@ pub async fn meet_in(
                     unsent.clear();
                     if !pairing.restart() {
                         return Err(MeetError::Gone);
+                    }
+                    if std::mem::take(&mut has_spoken) {
+                        asker.warn("A device went away before the two had met.".to_owned());
                     }
                     deadline = patience.map(|patience| Instant::now() + patience);
                 }

@@ -67,6 +67,24 @@ pub struct Context {
 }
 
 impl Context {
+    /// Receives nothing, asks about everything, uses every address and knows nobody nearby.
+    #[must_use]
+    pub fn new(events: broadcast::Sender<Event>, asker: Asker) -> Self {
+        Self {
+            events,
+            asker,
+            folder: None,
+            accept: AcceptPolicy::Ask,
+            names: None,
+            addresses: Vec::new(),
+            nearby: watch::channel(Arc::from([])).1,
+            sent_records: None,
+            numbers: AtomicU64::new(0),
+            book: None,
+            doors: Vec::new(),
+        }
+    }
+
     /// Tells what happened; nobody has to listen.
     pub fn tell(&self, event: Event) {
         let _ = self.events.send(event);

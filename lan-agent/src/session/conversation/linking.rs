@@ -202,6 +202,7 @@ impl Conversation {
             return self.refuse_link();
         }
         let now = Instant::now();
+        self.was_bound = true;
         if self.paths.handle_bound(now, attempt, self.attempts[at].path()) {
             let link = self.attempts.remove(at);
             self.carry_over(now, link);

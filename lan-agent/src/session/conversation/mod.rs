@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use lanyard_pairing::OpenError;
 use lanyard_protocol::DeviceId;
 use lanyard_protocol::control::{CancelReason, TransferId};
 use lanyard_protocol::peer::PeerMessage;
@@ -26,6 +27,7 @@ use crate::agent::event::{Direction, Event, Outcome, TransferNumber, Who};
 use crate::agent::question::Answer;
 use crate::signaling_client::{MailboxEvent, MailboxSender};
 use crate::source::{Collected, SourceFiles};
+use crate::terminal::display;
 
 /// Sealed messages that wait for the server. More are dropped: a later attempt makes up for them.
 const UNSENT: usize = 64;
@@ -83,6 +85,8 @@ pub(super) struct Conversation {
     /// Since when the other side is out of reach.
     lost_at: Option<Instant>,
     progress_at: Option<Instant>,
+    /// Whether a link of this session was ever bound.
+    was_bound: bool,
     /// Decisions about offers.
     decisions: JoinSet<(TransferId, Answer)>,
     /// Whether the two are to remember each other, and answers to that question.
@@ -155,6 +159,7 @@ impl Conversation {
             peer_away: false,
             lost_at: Some(now),
             progress_at: None,
+            was_bound: false,
             decisions: JoinSet::new(),
             remembering: remembering::Remembering::default(),
             remember_answers: JoinSet::new(),
@@ -330,16 +335,19 @@ impl Conversation {
                     Ok(message) => return self.handle_peer_message(message).await,
                     Err(error) => debug!(%error, "a sealed message was not one of this version"),
                 },
-                // A late repetition of the handshake is no attack.
-                Err(error) if body.as_bytes().first() != Some(&0) => debug!(%error, "ignored a late handshake message"),
-                Err(lanyard_pairing::OpenError::Replayed) => {}
-                Err(error) => {
-                    self.context.tell(Event::Warning { message: format!("{}: {error}", self.who.name) });
-                    return Next::End;
+                // Until a link is bound, whoever carries the bodies could be in between, and the other side may have
+                // refused our last message. Afterwards a repetition harms nothing (LK-1).
+                Err(error) if self.was_bound && (is_handshake(&body) || error == OpenError::Replayed) => {
+                    debug!(%error, "ignored a late message");
                 }
+                Err(_) => return self.refuse_body(&body),
             },
             Some(MailboxEvent::Presence { state: PresenceState::Left, .. }) => {
                 self.set_away(true);
+                if !self.was_bound {
+                    self.warn_if_never_bound("left");
+                    return Next::End;
+                }
                 // A page that is closed says nothing; with a link open it may only have lost the server.
                 if self.link.is_none() {
                     self.lost_at.get_or_insert(Instant::now());
@@ -368,8 +376,12 @@ impl Conversation {
                 self.context.tell(Event::Warning { message });
                 return Next::End;
             }
-            // The link may live on without the server.
-            Some(MailboxEvent::Gone) => debug!("the mailbox is gone"),
+            // A link that is there may live on without the server.
+            Some(MailboxEvent::Gone) if self.was_bound => debug!("the mailbox is gone"),
+            Some(MailboxEvent::Gone) => {
+                self.warn_if_never_bound("could not be reached any more");
+                return Next::End;
+            }
             None => {
                 self.mailbox_open = false;
             }
@@ -388,7 +400,10 @@ impl Conversation {
             // This device shows no list of its own.
             PeerMessage::Nearby { .. } => {}
             PeerMessage::Remember { wanted, doors } => self.handle_remember(wanted, doors),
-            PeerMessage::Bye => return Next::End,
+            PeerMessage::Bye => {
+                self.warn_if_never_bound("stopped");
+                return Next::End;
+            }
         }
         Next::GoOn
     }
@@ -397,6 +412,36 @@ impl Conversation {
     fn set_away(&mut self, away: bool) {
         self.peer_away = away;
         self.signs.away.send_replace(away);
+    }
+
+    /// Says that the meeting came to nothing, if it did.
+    fn warn_if_never_bound(&self, what_happened: &str) {
+        if !self.was_bound {
+            let name = display(&self.who.name);
+            let message = format!("{name} {what_happened} before a connection was made: meet again.");
+            self.context.tell(Event::Warning { message });
+        }
+    }
+
+    /// A body that is not a fresh one of the device that was met ends the session (LK-1).
+    fn refuse_body(&self, body: &Body) -> Next {
+        let name = display(&self.who.name);
+        let message = if is_handshake(body) {
+            format!("{name} did not take part to the end: nothing was accepted, meet again.")
+        } else {
+            format!("A message from {name} was changed, repeated or held back on its way: meet again.")
+        };
+        self.context.tell(Event::Warning { message });
+        Next::End
+    }
+
+    async fn handle_signal(&mut self, attempt: u32, signal: Signal) {
+        if attempt > self.attempt && !self.is_offerer() {
+            self.begin_attempt(attempt).await;
+        }
+        if let Some(link) = self.link.as_ref().filter(|link| link.attempt == attempt) {
+            link.handle_signal(signal).await;
+        }
     }
 
     /// Seals and queues; dropped when the server is out of reach for long.
@@ -455,6 +500,7 @@ impl Conversation {
         self.retry_space(now);
         // Without mailbox and link there is no way back: the same files sent again carry on.
         if self.lost_at.is_some_and(|at| at + self.patience() <= now) {
+            self.warn_if_never_bound("was not reached");
             return Next::End;
         }
         self.handle_paths_timeout(now);
@@ -556,6 +602,11 @@ impl Conversation {
             debug!("the goodbye may not have arrived");
         }
     }
+}
+
+/// Whether a body has the first byte of handshake messages (PA-10).
+fn is_handshake(body: &Body) -> bool {
+    body.as_bytes().first() == Some(&1)
 }
 
 /// Carries sealed messages to the server at its pace.
