@@ -317,6 +317,10 @@ export class Contacts {
           if (step.step === 'pick_row' && step.claimed !== null) introduce(contact, step.claimed);
           this.publish();
         },
+        onRefused: () => {
+          // Remembered devices are waited for without a word.
+          if (contact.source === 'link' || contact.source === 'code') this.#toasts.show({ kind: 'joiner_refused' });
+        },
         onMet: (session) => {
           contact.key = peerIdOf(session.peerKey);
           if (this.#known.namesake(session.peerProfile.name, contact.key) !== null) {
@@ -360,7 +364,9 @@ export class Contacts {
           this.#handleRemember(contact, wanted);
         },
         onBye: () => {
-          this.#gone(contact);
+          // It ended before there was a connection: something stood in the way, and this person should know.
+          if (contact.presence === 'connecting') this.#fail(contact, 'bind_failed');
+          else this.#gone(contact);
         },
         onBroken: () => {
           this.#transfers.handleDeviceGone(contact.id, 'protocol');

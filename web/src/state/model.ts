@@ -278,6 +278,7 @@ export interface ToastView {
 /** Something that happened and needs no answer. Names are hostile. */
 export type Notice =
   | { kind: 'device_connected'; name: string }
+  | { kind: 'joiner_refused' }
   | { kind: 'device_away'; name: string }
   | { kind: 'text_received'; name: string; textId: string }
   | { kind: 'offer_declined'; name: string }

@@ -435,15 +435,6 @@ impl Conversation {
         Next::End
     }
 
-    async fn handle_signal(&mut self, attempt: u32, signal: Signal) {
-        if attempt > self.attempt && !self.is_offerer() {
-            self.begin_attempt(attempt).await;
-        }
-        if let Some(link) = self.link.as_ref().filter(|link| link.attempt == attempt) {
-            link.handle_signal(signal).await;
-        }
-    }
-
     /// Seals and queues; dropped when the server is out of reach for long.
     fn say(&mut self, message: &PeerMessage) {
         let is_fleeting = matches!(message, PeerMessage::Signal { .. } | PeerMessage::Reconnect { .. });

@@ -146,6 +146,15 @@ describe('opening', () => {
     expect([i.control, i.data]).toEqual([[], []]);
   });
 
+  test('until a link was bound, a body that comes twice ends the session', async () => {
+    const [offer] = r.outbox.splice(0);
+    if (offer === undefined) throw new Error('nothing was sent');
+    i.connection.handleBody(offer);
+    i.connection.handleBody(offer);
+    await settle();
+    expect(i.happened).toEqual(['broken']);
+  });
+
   test('an attempt that opens nothing is replaced by the next', async () => {
     r.outbox.splice(0);
     clock.advance(20_000);

@@ -88,6 +88,8 @@ export class Connection {
   readonly #attempts = new Map<number, Attempt>();
   /** The link that is up. */
   #carrying: Attempt | null = null;
+  /** Whether a link of this session was ever bound. */
+  #hasBeenBound = false;
   #over = false;
   #cancelTimer: () => void = () => undefined;
 
@@ -124,8 +126,9 @@ export class Connection {
     } catch (error) {
       if (error instanceof DecodeError) return; // A later version says more; what it says need not be known.
       if (!(error instanceof OpenError)) throw error;
-      // A replay by the server or a leftover of the handshake harms nothing; a forgery ends the session (LK-1).
-      if (error.kind === 'forged') this.#break();
+      // Whoever carries the bodies could be in between, or the other side refused our last message. Once a link was
+      // bound, a repetition harms nothing (LK-1).
+      if (error.kind === 'forged' || !this.#hasBeenBound) this.#break();
       return;
     }
     this.#handleMessage(message);
@@ -402,6 +405,7 @@ export class Connection {
 
   /** What was under way goes on over this link, from what the receiver has. */
   #wasBound(attempt: Attempt): void {
+    this.#hasBeenBound = true;
     const carries = this.#paths?.handleBound(this.#clock.now(), attempt.number, attempt.path) === true;
     if (carries) {
       this.#attempts.delete(attempt.number);
@@ -419,7 +423,8 @@ export class Connection {
 
   #break(): void {
     if (this.#over) return;
-    this.close();
+    // The other person learns of it too, as far as the server lets them.
+    this.bye();
     this.#events.onBroken();
   }
 }

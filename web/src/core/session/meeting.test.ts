@@ -16,13 +16,14 @@ interface Side {
   steps: MeetingStep[];
   sessions: Session[];
   failures: MeetingFailure[];
+  refused: number;
   outbox: Uint8Array[];
 }
 
 let clock: ManualClock;
 
 function side(pairing: Pairing, patient = false): Side {
-  const seen: Omit<Side, 'meeting'> = { steps: [], sessions: [], failures: [], outbox: [] };
+  const seen: Omit<Side, 'meeting'> = { steps: [], sessions: [], failures: [], refused: 0, outbox: [] };
   const meeting = new Meeting({
     pairing,
     clock,
@@ -31,6 +32,7 @@ function side(pairing: Pairing, patient = false): Side {
       send: (body) => seen.outbox.push(body),
       onStep: (step) => seen.steps.push(step),
       onMet: (session) => seen.sessions.push(session),
+      onRefused: () => (seen.refused += 1),
       onFailed: (failure) => seen.failures.push(failure),
     },
   });
@@ -96,7 +98,7 @@ describe('by link', () => {
     for (const body of opener.outbox.splice(0)) shower.meeting.handleBody(body);
     shower.outbox.splice(0);
     shower.meeting.handlePresence('left');
-    expect([shower.failures, shower.sessions]).toEqual([[], []]);
+    expect([shower.failures, shower.sessions, shower.refused]).toEqual([[], [], 1]);
   });
 
   test('a third side ends it for both', () => {

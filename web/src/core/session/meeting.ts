@@ -23,6 +23,8 @@ export interface MeetingEvents {
   send(body: Uint8Array): void;
   onStep(step: MeetingStep): void;
   onMet(session: Session): void;
+  /** A joiner was refused, or damaged on its way; a link that is shown still waits for the right one. */
+  onRefused(): void;
   /** Nothing comes after. */
   onFailed(failure: MeetingFailure): void;
 }
@@ -192,6 +194,7 @@ export class Meeting {
       case 'refused':
         // Whoever knows the secret of a remembered device and has another key is nobody to wait for.
         if (output.error.kind === 'key_changed') this.#end('key_changed');
+        else if (output.error.kind !== 'replayed') this.#events.onRefused();
         break;
       case 'failed':
         this.#end(meetingFailure(output.error));

@@ -25,6 +25,8 @@ export interface Traffic {
 
 export interface PeerEvents {
   onStep(step: MeetingStep): void;
+  /** A joiner of a shown link was refused; the right one may still come. */
+  onRefused(): void;
   /** The two have met; what its links carry is returned, or `null` when they must not be connected. */
   onMet(session: Session): Traffic | null;
   /** They have not, and will not. Nothing comes after. */
@@ -184,6 +186,9 @@ export class Peer {
         },
         onMet: (session) => {
           this.#met(session);
+        },
+        onRefused: () => {
+          this.#events.onRefused();
         },
         onFailed: (failure) => {
           this.#end();

@@ -199,6 +199,7 @@ export class Reunion {
           place.mailbox.send(body);
         },
         onStep: () => undefined,
+        onRefused: () => undefined,
         onMet: (session) => {
           this.#met(place, session);
         },

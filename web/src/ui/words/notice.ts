@@ -15,6 +15,8 @@ const otherFile: Record<Extract<Notice, { kind: 'other_file' }>['why'], MessageK
 /** What a notice says. */
 export function noticeSentence(notice: Notice): string {
   switch (notice.kind) {
+    case 'joiner_refused':
+      return t('notice.joiner_refused');
     case 'device_connected':
       return t('notice.device_connected', { name: safe(notice.name) });
     case 'device_away':
@@ -56,6 +58,7 @@ export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
       return 'good';
     case 'device_away':
     case 'code_burnt':
+    case 'joiner_refused':
       return 'warn';
     case 'transfer_failed':
     case 'meeting_failed':
