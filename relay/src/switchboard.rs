@@ -216,7 +216,16 @@ impl Desk {
             };
             tokio::select! {
                 biased;
-                Some(id) = ended.recv() => self.end(id),
+                Some(id) = ended.recv() => {
+                    // What the socket said before it ended comes first: why it leaves, and that it does.
+                    for _ in 0..events.len() {
+                        if let Ok(event) = events.try_recv() {
+                            self.handle(event);
+                            self.carry_out();
+                        }
+                    }
+                    self.end(id);
+                }
                 event = events.recv() => match event {
                     Some(event) => self.handle(event),
                     None => return,

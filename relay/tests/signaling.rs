@@ -30,6 +30,26 @@ async fn two_devices_meet_and_bodies_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn sg_7_last_words_of_a_socket_that_closes_at_once_are_carried() {
+    let relay = start(config()).await;
+    for round in 0..20 {
+        let mailbox = MailboxId([round; 16]);
+        let (mut a, mut b) = (Client::connect(address(&relay)).await, Client::connect(address(&relay)).await);
+        a.join(mailbox, None).await;
+        b.join(mailbox, None).await;
+        b.send(mailbox, 0, b"the code was wrong").await;
+        b.say(&ClientMessage::Leave { mailbox }).await;
+        drop(b);
+        a.hear(is_message).await;
+        let left = |message: &ServerMessage| {
+            assert!(!matches!(message, ServerMessage::Presence { state: PresenceState::Away, .. }), "round {round}");
+            matches!(message, ServerMessage::Presence { state: PresenceState::Left, .. })
+        };
+        a.hear(left).await;
+    }
+}
+
+#[tokio::test]
 async fn sg_2_welcome_tells_the_servers_time() {
     let relay = start(config()).await;
     let mut client = Client::open(address(&relay), &[]).await.unwrap();
