@@ -5,6 +5,7 @@
 pub mod avahi;
 pub mod device;
 pub mod fault;
+pub mod hostile;
 pub mod lan;
 pub mod program;
 pub mod relay;
