@@ -7,6 +7,8 @@ mod bindings;
 mod cores;
 mod counts;
 mod faults;
+mod fuzz;
+mod hostile;
 mod licences;
 mod needs;
 mod step;
@@ -28,6 +30,8 @@ cargo xtask bindings        write the TypeScript types of the wire messages agai
 cargo xtask browser [ARGS]  the tests with real browsers in network namespaces (ARGS go to Playwright)
 cargo xtask browser --large the ones that move gigabytes
 cargo xtask floods          what strangers may send to a relay, ten times as much as `test` does
+cargo xtask hostile-relay   ten thousand meetings through a relay that tampers, 200 of them with a browser
+cargo xtask fuzz [TARGET] [--seconds 60] [--keep]  the fuzz targets under libFuzzer
 cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
 cargo xtask bench transfer  how fast files move, next to rsync, scp, magic-wormhole and a bare copy (--quick, --no-pages)
 cargo xtask faults          transfers between real processes, disturbed in every way; writes docs/faults.md
@@ -55,6 +59,8 @@ fn run(command: &str, rest: &[String]) -> Result<()> {
         "bindings" => bindings::write(),
         "browser" => test::browser(rest).map(|_| ()),
         "floods" => test::floods(),
+        "hostile-relay" => hostile::run(),
+        "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
         "faults" => faults::run(rest),
         // Run by the benchmark in its namespaces.

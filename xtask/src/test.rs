@@ -42,6 +42,14 @@ pub(crate) fn everything() -> Result<()> {
 /// # Errors
 /// A test failed, or something it needs is missing.
 pub(crate) fn browser(args: &[String]) -> Result<Counts> {
+    browser_with(args, &[])
+}
+
+/// The same with more variables in the environment.
+///
+/// # Errors
+/// A test failed, or something it needs is missing.
+pub(crate) fn browser_with(args: &[String], env: &[(&str, &str)]) -> Result<Counts> {
     needs::namespaces()?;
     needs::programs(&[needs::BROWSER])?;
     needs::node()?;
@@ -56,12 +64,15 @@ pub(crate) fn browser(args: &[String]) -> Result<Counts> {
     let target = crate::target_dir().display().to_string();
     // What `cargo xtask bench transfer` runs proves nothing by itself.
     let which = if large.is_empty() { ["--grep-invert", "@large|@bench"] } else { ["--grep", "@large"] };
-    let output = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
+    let mut step = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
         .args(&which)
         .args(&args)
         .within("tests/browser")
-        .env("LANYARD_BIN_DIR", &format!("{target}/{programs}"))
-        .run_and_read()?;
+        .env("LANYARD_BIN_DIR", &format!("{target}/{programs}"));
+    for (key, value) in env {
+        step = step.env(key, value);
+    }
+    let output = step.run_and_read()?;
     let counts = Counts::read(&output);
     if counts.passed == 0 {
         bail!("no browser test ran");

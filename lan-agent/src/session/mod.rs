@@ -82,6 +82,7 @@ impl Context {
             numbers: AtomicU64::new(0),
             book: None,
             doors: Vec::new(),
+            memory: Arc::default(),
         }
     }
 
