@@ -141,7 +141,7 @@ fn f21_parts_and_journals_that_rot_are_noticed_and_fetched_again() {
     let flips = rounds() / 3;
     let report = Report::begin("F21", &format!("bits flipped and tails cut in part and journal, {flips} rounds"));
     let mut chance = Chance::announced("rotten parts");
-    let content = Content::large(24 << 20, chance.next());
+    let content = Content::large(24 << 20, chance.number());
     let (attic, bee) = (Person::new().unwrap(), Person::new().unwrap());
     content.write(bee.home()).unwrap();
     for round in 0..flips {

@@ -31,8 +31,8 @@ struct Rounds {
 impl Rounds {
     fn prepare(what: &str) -> Self {
         let mut chance = Chance::announced(what);
-        let large = Content::large(LARGE_BYTES, chance.next());
-        let many = Content::many(SMALL_FILES, chance.next());
+        let large = Content::large(LARGE_BYTES, chance.number());
+        let many = Content::many(SMALL_FILES, chance.number());
         let (attic, bee) = (Person::new().unwrap(), Person::new().unwrap());
         large.write(bee.home()).unwrap();
         many.write(bee.home()).unwrap();

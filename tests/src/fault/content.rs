@@ -128,7 +128,7 @@ impl Content {
 
 fn bytes(len: usize, seed: u64) -> Vec<u8> {
     let mut chance = Chance::of(seed);
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes()).collect();
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| chance.number().to_le_bytes()).collect();
     bytes.truncate(len);
     bytes
 }
