@@ -23,15 +23,18 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub type ShownCode = watch::Sender<Option<Zeroizing<String>>>;
 
 /// Shows a code and waits for the device on which it is typed; a new code each time one is used up, burnt or too old.
+///
+/// `relay`: the server is not this device's own.
 pub async fn next_typer(
     client: &SignalingClient,
+    relay: bool,
     own: &Own,
     context: &Context,
     asker: &Asker,
     shown: &ShownCode,
 ) -> Met {
     loop {
-        match one_code(client, own, context, asker, shown).await {
+        match one_code(client, relay, own, context, asker, shown).await {
             Ok(met) => return met,
             Err(MeetError::TimedOut) => debug!("replaced a code that nobody typed"),
             Err(MeetError::Signaling(error)) => {
@@ -48,6 +51,7 @@ pub async fn next_typer(
 
 async fn one_code(
     client: &SignalingClient,
+    relay: bool,
     own: &Own,
     context: &Context,
     asker: &Asker,
@@ -60,7 +64,7 @@ async fn one_code(
     let code = Code::generate(nameplate.as_str(), &mut rand::rng()).map_err(|_| SignalingError::Ended)?;
     let pairing = Pairing::show_code(&own.identity, &code, own.profile(), &mut rand::rng());
     let text = code.to_text();
-    context.tell(Event::Code { code: text.as_str().to_owned() });
+    context.tell(Event::Code { code: text.as_str().to_owned(), relay });
     shown.send_replace(Some(text));
     let met = meet(joined, pairing, asker, "", Some(CODE_LIFETIME)).await;
     shown.send_replace(None);

@@ -127,13 +127,21 @@ pub enum Event {
     },
     /// A link to open on the other device. It replaces the one before.
     Link {
-        /// What the QR code holds.
+        /// Address of the page, with its secret behind `#`.
         link: String,
+        /// It leads through the relay, from any network.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relay: bool,
+        /// The QR code leads there too.
+        qr: bool,
     },
     /// A code to type on the other device. It replaces the one before.
     Code {
         /// A number and two words.
         code: String,
+        /// It is typed at the relay, from any network.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relay: bool,
     },
     /// The list of agents on this network changed.
     Nearby {

@@ -20,16 +20,27 @@ const LINK_LIFETIME: Duration = Duration::from_secs(600);
 /// Pause after a link that could not be waited for.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// A page that others are sent to.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// Its address.
+    pub base: String,
+    /// It is the relay's, not this device's own.
+    pub relay: bool,
+    /// The QR code leads there.
+    pub qr: bool,
+}
+
 /// The text of the link that is shown now.
 pub type ShownLink = watch::Sender<Option<Zeroizing<String>>>;
 
-/// Shows a link on `base` and waits for the device that opens it; a new link each time one is used up or too old.
+/// Shows a link to `door` and waits for the device that opens it; a new link each time one is used up or too old.
 ///
 /// # Errors
-/// `base` is no address of a page.
+/// The door is no address of a page.
 pub async fn next_opener(
     client: &SignalingClient,
-    base: &str,
+    door: &Door,
     own: &Own,
     context: &Context,
     asker: &Asker,
@@ -39,7 +50,7 @@ pub async fn next_opener(
         let secret = LinkSecret::generate(&mut rand::rng());
         let mailbox = MailboxId(secret.mailbox().0);
         let pairing = Pairing::show_link(&own.identity, &secret, own.profile(), &mut rand::rng());
-        let link = Link::new(base, secret, own.identity.fingerprint())?.to_url();
+        let link = Link::new(&door.base, secret, own.identity.fingerprint())?.to_url();
         let joined = match client.join(mailbox).await {
             Ok(joined) => joined,
             Err(error) => {
@@ -48,7 +59,7 @@ pub async fn next_opener(
                 continue;
             }
         };
-        context.tell(Event::Link { link: link.as_str().to_owned() });
+        context.tell(Event::Link { link: link.as_str().to_owned(), relay: door.relay, qr: door.qr });
         shown.send_replace(Some(link));
         let met = meet(joined, pairing, asker, "", Some(LINK_LIFETIME)).await;
         shown.send_replace(None);

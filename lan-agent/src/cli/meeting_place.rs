@@ -5,7 +5,7 @@ use super::run::{Run, page_address};
 use crate::agent::Own;
 use crate::agent::code::{self, ShownCode};
 use crate::agent::home::Home;
-use crate::agent::rotation::{self, ShownLink};
+use crate::agent::rotation::{self, Door, ShownLink};
 use crate::exit::{Exit, Stop};
 use crate::session::Met;
 use crate::signaling_client::SignalingClient;
@@ -14,7 +14,7 @@ use crate::terminal::Console;
 /// A server that others are sent to.
 pub(super) struct MeetingPlace {
     client: SignalingClient,
-    base: String,
+    door: Door,
     home: Option<Home>,
 }
 
@@ -29,13 +29,15 @@ impl MeetingPlace {
             client.device().await.map_err(|error| {
                 Stop::new(Exit::Unreachable, format!("the relay {} cannot be reached: {error}", relay.base))
             })?;
-            return Ok(Self { client, base: relay.base.clone(), home: None });
+            let door = Door { base: relay.base.clone(), relay: true, qr: true };
+            return Ok(Self { client, door, home: None });
         }
         let home = Home::start(settings.port, Vec::new())
             .await
             .map_err(|error| Stop::new(Exit::Unreachable, error.to_string()))?;
         let (base, _) = page_address(settings, home.port, console);
-        Ok(Self { client: home.client.clone(), base, home: Some(home) })
+        let door = Door { base, relay: false, qr: true };
+        Ok(Self { client: home.client.clone(), door, home: Some(home) })
     }
 
     /// Shows a link and a code and waits for the first device that opens the one or types the other.
@@ -46,10 +48,10 @@ impl MeetingPlace {
         let asker = &run.context.asker;
         let (link, code) = (ShownLink::new(None), ShownCode::new(None));
         tokio::select! {
-            met = rotation::next_opener(&self.client, &self.base, own, &run.context, asker, &link) => {
+            met = rotation::next_opener(&self.client, &self.door, own, &run.context, asker, &link) => {
                 met.map_err(|error| Stop::new(Exit::Failure, error.to_string()))
             }
-            met = code::next_typer(&self.client, own, &run.context, asker, &code) => Ok(met),
+            met = code::next_typer(&self.client, self.door.relay, own, &run.context, asker, &code) => Ok(met),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `lanyard up`: everything at once, until it is stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lanyard_protocol::signaling::{ListedDevice, ListingSource, Platform};
 use tokio::sync::{broadcast, watch};
@@ -11,11 +12,12 @@ use tracing::debug;
 use super::Settings;
 use super::args::Up;
 use super::run::{Run, boot_id, open_folder, page_address, start_mdns};
+use super::settings::Relay;
 use crate::agent::code::{self, ShownCode};
 use crate::agent::event::Event;
 use crate::agent::home::Home;
 use crate::agent::reunion::Reunion;
-use crate::agent::rotation::{self, ShownLink};
+use crate::agent::rotation::{self, Door, ShownLink};
 use crate::agent::sessions::Sessions;
 use crate::agent::sharing::Sharing;
 use crate::agent::{Own, nearby};
@@ -24,12 +26,16 @@ use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
+use crate::session::Met;
 use crate::share::{Registry, routes};
 use crate::signaling_client::{ServerUrl, SignalingClient};
 use crate::terminal::Console;
 
 /// Listed as long as the agent runs; the server takes no end for its own agent.
 const LISTED_SECONDS: u32 = 600;
+
+/// How long a relay may take before the QR code leads to this device itself.
+const RELAY_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Calls of our pages to other agents that are passed on at once.
 const BRIDGES: usize = 16;
@@ -114,8 +120,17 @@ pub(super) async fn run(
         };
         tasks.spawn(reunion.run());
     }
-    tasks.spawn(show_codes(home.client.clone(), own.clone(), run.sessions.clone(), shown_code));
-    tasks.spawn(show_links(home.client.clone(), base, own.clone(), run.sessions.clone(), shown));
+    let relay_door = match &settings.relay {
+        Some(relay) => Some(open_relay_door(relay, console).await),
+        None => None,
+    };
+    let door = Door { base, relay: false, qr: relay_door.as_ref().is_none_or(|(_, relay)| !relay.qr) };
+    let doors = relay_door.into_iter().map(|(client, door)| (client, door, ShownLink::new(None), ShownCode::new(None)));
+    for (client, door, link, code) in doors.chain([(home.client.clone(), door, shown, shown_code)]) {
+        let server = door.relay.then(|| door.base.clone());
+        tasks.spawn(show_codes(client.clone(), server.clone(), own.clone(), run.sessions.clone(), code));
+        tasks.spawn(show_links(client, server, door, own.clone(), run.sessions.clone(), link));
+    }
     // Listing this device is what the nearby list of its pages begins with.
     let _ = home.client.announce(own.name.clone(), Platform::Computer, LISTED_SECONDS).await;
     let relay = serve_calls(&mut home, agents, &own, &run.sessions, &stop).await;
@@ -177,21 +192,42 @@ async fn list_for_pages(client: SignalingClient, sessions: Sessions, list: watch
     }
 }
 
-/// Shows a code, lets in who types it, shows the next.
-async fn show_codes(client: SignalingClient, own: Own, sessions: Sessions, shown: ShownCode) {
+/// The relay's page as a door beside our own. The QR code leads to it if it answers: it is the one from which a page can
+/// do the most, and it works from everywhere. If not, its link is shown as soon as it does.
+async fn open_relay_door(relay: &Relay, console: &Console) -> (SignalingClient, Door) {
+    let (client, _no_rings) = SignalingClient::connect(vec![relay.url.clone()], None);
+    let reached = tokio::time::timeout(RELAY_PATIENCE, client.device()).await.is_ok_and(|device| device.is_ok());
+    if !reached {
+        console.complain(&format!(
+            "The relay {} cannot be reached now. Devices on this network can come; it is tried again.",
+            relay.base
+        ));
+    }
+    (client, Door { base: relay.base.clone(), relay: true, qr: reached })
+}
+
+/// Shows a code, lets in who types it, shows the next. `server`: where that is, if not here.
+async fn show_codes(client: SignalingClient, server: Option<String>, own: Own, sessions: Sessions, shown: ShownCode) {
     let context = sessions.context().clone();
     loop {
-        let met = code::next_typer(&client, &own, &context, &context.asker, &shown).await;
-        admit(&sessions, met).await;
+        let met = code::next_typer(&client, server.is_some(), &own, &context, &context.asker, &shown).await;
+        admit(&sessions, Met { server: server.clone(), ..met }).await;
     }
 }
 
-/// Shows a link, lets in who opens it, shows the next.
-async fn show_links(client: SignalingClient, base: String, own: Own, sessions: Sessions, shown: ShownLink) {
+/// Shows a link, lets in who opens it, shows the next. `server`: where that is, if not here.
+async fn show_links(
+    client: SignalingClient,
+    server: Option<String>,
+    door: Door,
+    own: Own,
+    sessions: Sessions,
+    shown: ShownLink,
+) {
     let context = sessions.context().clone();
     loop {
-        match rotation::next_opener(&client, &base, &own, &context, &context.asker, &shown).await {
-            Ok(met) => admit(&sessions, met).await,
+        match rotation::next_opener(&client, &door, &own, &context, &context.asker, &shown).await {
+            Ok(met) => admit(&sessions, Met { server: server.clone(), ..met }).await,
             Err(error) => {
                 context.tell(Event::Warning { message: format!("No link can be shown: {error}.") });
                 return;
@@ -200,7 +236,7 @@ async fn show_links(client: SignalingClient, base: String, own: Own, sessions: S
     }
 }
 
-async fn admit(sessions: &Sessions, met: crate::session::Met) {
+async fn admit(sessions: &Sessions, met: Met) {
     if let Err(error) = sessions.admit(met).await {
         sessions.context().tell(error.into());
     }

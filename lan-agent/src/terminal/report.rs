@@ -68,12 +68,19 @@ impl Reporter {
                 let doors: Vec<String> = addresses.iter().map(|address| door(*address, *port)).collect();
                 console.say(&format!("Reached at {}", doors.join("  ")));
             }
-            Event::Link { link } => {
-                console.show_qr(link);
+            Event::Link { link, relay, qr } => {
+                if *qr {
+                    console.show_qr(link);
+                }
+                console.say(if *relay { "From any network:" } else { "On this network:" });
                 console.result(link);
             }
-            Event::Code { code } => {
-                console.say("Or type this code there (one use):");
+            Event::Code { code, relay } => {
+                console.say(if *relay {
+                    "Or type this code at the relay's page (one use):"
+                } else {
+                    "Or type this code there (one use):"
+                });
                 console.result(code);
             }
             Event::Nearby { agents } => {

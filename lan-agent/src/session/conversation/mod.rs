@@ -393,10 +393,12 @@ impl Conversation {
         match message {
             PeerMessage::Signal { attempt, signal } => self.handle_signal(attempt, signal).await,
             PeerMessage::Reconnect { lane } => self.paths.handle_asked(Instant::now(), lane),
-            PeerMessage::Here { device } => {
+            PeerMessage::Here { device } if self.met.server.is_none() => {
                 self.signs.device.send_replace(Some(device));
                 self.tell_nearby();
             }
+            // An id at another server, which nobody of this one can ring.
+            PeerMessage::Here { .. } => {}
             // This device shows no list of its own.
             PeerMessage::Nearby { .. } => {}
             PeerMessage::Remember { wanted, doors } => self.handle_remember(wanted, doors),
