@@ -6,12 +6,15 @@ import { join } from "node:path";
 
 import type { Host } from "./lab.ts";
 import { Program, built } from "./program.ts";
+import type { Relay } from "./relay.ts";
 
 export interface Options {
   readonly name?: string;
   readonly accept?: "ask" | "accept";
   /** More arguments of `lanyard up`. */
   readonly args?: readonly string[];
+  /** A relay whose certificate it trusts, and where it shows a link as well. */
+  readonly relay?: Relay;
 }
 
 export class Agent {
@@ -32,14 +35,22 @@ export class Agent {
     this.#home = home;
   }
 
-  static async up(host: Host, { name = "Studio PC", accept = "accept", args = [] }: Options = {}): Promise<Agent> {
+  static async up(host: Host, { name = "Studio PC", accept = "accept", args = [], relay }: Options = {}): Promise<Agent> {
     const home = mkdtempSync(join(tmpdir(), "lanyard-home-"));
     const inbox = join(home, "inbox");
     mkdirSync(inbox);
     const command = ["netns", "exec", host.namespace, built("lanyard"), "up", inbox, "--name", name, "--accept", accept, "--no-color", ...args];
-    const program = new Program(name, "ip", command, environment(home));
+    if (relay !== undefined) command.push("--relay", relay.https);
+    const trust: Record<string, string> = relay === undefined ? {} : { SSL_CERT_FILE: relay.certificate };
+    const program = new Program(name, "ip", command, { ...environment(home), ...trust });
     const [link] = await program.waitFor(/http:\/\/\S+\/#1\.[\w-]+\.[\w-]+/);
     return new Agent(name, inbox, program, link, host, home);
+  }
+
+  /** Its link at the relay. */
+  async relayLink(): Promise<string> {
+    const [link] = await this.program.waitFor(/https:\/\/\S+\/#1\.[\w-]+\.[\w-]+/);
+    return link;
   }
 
   /** The newest link that it printed. */

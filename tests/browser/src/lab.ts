@@ -1,6 +1,6 @@
 // A local network made of namespaces, for the time of one test.
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
@@ -44,4 +44,17 @@ export class Lab {
     this.#child.stdin?.end();
     await ended;
   }
+}
+
+/** A firewall on a host: only what `allowed` matches (nftables expressions) may be begun, out or in; answers pass. */
+export function allowOnly(host: Host, allowed: readonly string[]): void {
+  const rules = [
+    "table inet firewall {",
+    'chain out { type filter hook output priority 0; oifname "eth0" jump limits; }',
+    'chain in { type filter hook input priority 0; iifname "eth0" jump limits; }',
+    "chain limits { ct state established,related accept; meta l4proto { icmp, ipv6-icmp } accept;",
+    `${allowed.map((matches) => `${matches} accept;`).join(" ")} drop; }`,
+    "}",
+  ];
+  execFileSync("ip", ["netns", "exec", host.namespace, "nft", "-f", "-"], { input: rules.join("\n") });
 }

@@ -47,6 +47,8 @@ export class Phone {
       downloadsPath: join(dir, "downloads"),
       args: [
         "--no-sandbox",
+        // For TURN over TLS, which does not ask the page's settings.
+        "--ignore-certificate-errors",
         "--disable-gpu",
         "--disable-quic",
         "--no-first-run",
