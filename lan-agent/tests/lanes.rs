@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lanyard_agent::agent::event::{Event, Outcome, Route};
@@ -21,7 +21,7 @@ use lanyard_protocol::MailboxId;
 use lanyard_relay::{AGENT_TOKEN_HEADER, Config, Page, Relay, RelayHandle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, oneshot};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,17 +65,10 @@ fn start(met: Met, folder: Option<&Path>, address: IpAddr) -> Side {
     let (events, receiver) = broadcast::channel(4096);
     let (asker, _) = Asker::channel();
     let context = Context {
-        events,
-        asker,
         folder: folder.map(|path| Arc::new(ReceiveFolder::open(path).unwrap())),
         accept: AcceptPolicy::Accept,
-        names: None,
         addresses: vec![address],
-        nearby: watch::channel(Arc::from([])).1,
-        sent_records: None,
-        book: None,
-        doors: Vec::new(),
-        numbers: AtomicU64::new(0),
+        ..Context::new(events, asker)
     };
     Side { handle: session::start(met, Arc::new(context)), events: receiver }
 }

@@ -1,8 +1,6 @@
 //! Real clients through a relay that tampers: nobody authenticates, and everybody learns why. The whole of it, with ten
 //! thousand meetings and with browsers, is `cargo xtask hostile-relay`.
 
-#![expect(clippy::unwrap_used, reason = "a relay that does not start is a failed test")]
-
 use lanyard_tests::hostile::run::{Plan, agents};
 use lanyard_tests::hostile::tampering::ACTIONS;
 

@@ -1,7 +1,5 @@
 //! Every input that was kept, through its target.
 
-#![expect(clippy::unwrap_used, reason = "a corpus that cannot be read is a failed test")]
-
 use std::path::{Path, PathBuf};
 
 use lanyard_fuzz::{TARGETS, target};

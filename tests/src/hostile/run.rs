@@ -160,7 +160,7 @@ async fn work(middle: Arc<Middle>, plan: Plan, numbers: Arc<AtomicUsize>, tamper
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let rng = &mut ChaCha20Rng::seed_from_u64(plan.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let way = Way::ALL[number % Way::ALL.len()];
-        let tampering = if number % HONEST_EVERY == 0 {
+        let tampering = if number.is_multiple_of(HONEST_EVERY) {
             Tampering::honest()
         } else {
             Tampering::draw(number / Way::ALL.len(), way, rng)
