@@ -315,6 +315,8 @@ impl Conversation {
 
     /// The device was met again: what was under way carries on over a new link.
     fn adopt(&mut self, met: Met) {
+        // Who scanned a link before may come as a remembered device now.
+        self.who = super::who(&met);
         self.met = met;
         self.mailbox_open = true;
         self.signs.away.send_replace(false);
