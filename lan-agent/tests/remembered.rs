@@ -69,12 +69,12 @@ fn paired_once_a_device_is_reached_by_name_also_after_a_restart_and_nobody_is_as
         assert_eq!((mode(""), mode("devices.json")), (0o700, 0o600));
     }
     send(&bee, "first").exits_with(0);
-    attic_up.complaint_with("Bee (remembered) is connected");
+    attic_up.complaint_with("Offered by Bee (remembered)");
     attic_up.signal("KILL");
     attic_up.wait();
     let (mut attic_up, _) = up(&attic, port, &["--accept", "accept"]);
     send(&bee, "second").exits_with(0);
-    attic_up.complaint_with("Bee (remembered) is connected");
+    attic_up.complaint_with("Offered by Bee (remembered)");
     let expected = [("note (1).txt".to_owned(), b"second".to_vec()), ("note.txt".to_owned(), b"first".to_vec())];
     assert_eq!(attic.tree("in"), expected);
 }
