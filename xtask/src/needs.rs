@@ -38,8 +38,16 @@ pub(crate) const NETWORK: &[Need] = &[
 const PYTHON_PACKAGES: &[&str] = &["aioice==0.13.0"];
 
 /// For the tests with real browsers.
-pub(crate) const BROWSER: &[Need] =
-    &[need("ip", "iproute2"), need("chromium", "chromium"), need("zbarimg", "zbar-tools")];
+pub(crate) const BROWSER: &[Need] = &[
+    need("ip", "iproute2"),
+    need("nft", "nftables"),
+    need("chromium", "chromium"),
+    need("firefox-esr", "firefox-esr"),
+    need("certutil", "libnss3-tools"),
+    need("openssl", "openssl"),
+    need("curl", "curl"),
+    need("zbarimg", "zbar-tools"),
+];
 
 /// Makes sure that the programs are there: installs their packages as root, names them otherwise.
 ///

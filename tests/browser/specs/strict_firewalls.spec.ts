@@ -12,7 +12,7 @@ import { Agent } from "../src/agent.ts";
 import { hashOf, writeRandomFile } from "../src/files.ts";
 import { allowOnly, Lab, type Host } from "../src/lab.ts";
 import { Phone } from "../src/phone.ts";
-import { Relay } from "../src/relay.ts";
+import { NAME, Relay } from "../src/relay.ts";
 import * as screens from "../src/screens.ts";
 
 const SIZE = 3_000_000;
@@ -103,9 +103,12 @@ for (const { way, pattern } of [
 }
 
 test("Firefox that may only use TCP 443 is relayed through TURN over TLS", async () => {
-  await meetAtRelay(only443, async ({ agent, phone, file }) => {
+  await meetAtRelay(only443, async ({ agent, phone, file, relay }) => {
     const driver = join(import.meta.dirname, "../src/firefox.mjs");
-    const command = ["netns", "exec", phone.namespace, process.execPath, driver, await agent.relayLink(), agent.name, file];
+    // Firefox asks TURN over TLS of a name only, never of an address.
+    const link = (await agent.relayLink()).replace(new URL(relay.https).host, NAME);
+    const args = [link, agent.name, file, relay.authority, new URL(relay.https).hostname];
+    const command = ["netns", "exec", phone.namespace, process.execPath, driver, ...args];
     const { stdout } = await promisify(execFile)("ip", command, { timeout: 90_000 });
     expect(JSON.parse(stdout)).toEqual({ route: "Relayed", state: "done" });
   });

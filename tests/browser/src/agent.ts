@@ -41,7 +41,7 @@ export class Agent {
     mkdirSync(inbox);
     const command = ["netns", "exec", host.namespace, built("lanyard"), "up", inbox, "--name", name, "--accept", accept, "--no-color", ...args];
     if (relay !== undefined) command.push("--relay", relay.https);
-    const trust: Record<string, string> = relay === undefined ? {} : { SSL_CERT_FILE: relay.certificate };
+    const trust: Record<string, string> = relay === undefined ? {} : { SSL_CERT_FILE: relay.authority };
     const program = new Program(name, "ip", command, { ...environment(home), ...trust });
     const [link] = await program.waitFor(/http:\/\/\S+\/#1\.[\w-]+\.[\w-]+/);
     return new Agent(name, inbox, program, link, host, home);

@@ -8,6 +8,9 @@ import { join } from "node:path";
 import type { Host } from "./lab.ts";
 import { Program, built } from "./program.ts";
 
+/** What browsers that look up no names but this may call it. */
+export const NAME = "relay.lab";
+
 export interface Options {
   readonly httpsPort?: number;
   /** More arguments of `lanyard-relay`. */
@@ -31,20 +34,25 @@ export class Relay {
 
   static async up(host: Host, { httpsPort = 8443, args = [] }: Options = {}): Promise<Relay> {
     const dir = mkdtempSync(join(tmpdir(), "lanyard-relay-"));
-    const [key, certificate] = [join(dir, "key.pem"), join(dir, "certificate.pem")];
-    const subject = ["-subj", "/CN=lab", "-addext", `subjectAltName=IP:${host.ipv4}`];
-    const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    execFileSync("openssl", ["req", "-x509", ...ec, ...subject, "-keyout", key, "-out", certificate], { stdio: "pipe" });
+    // An authority of the lab's own and a certificate of it: browsers trust no end entity by itself.
+    const path = (name: string): string => join(dir, name);
+    const [key, certificate] = [path("key.pem"), path("certificate.pem")];
+    const ec = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    const authority = ["-subj", "/CN=Lab authority", "-addext", "keyUsage=critical,keyCertSign", "-keyout", path("authority.key")];
+    execFileSync("openssl", [...ec, ...authority, "-out", path("authority.pem")], { stdio: "pipe" });
+    const names = ["-addext", `subjectAltName=IP:${host.ipv4},DNS:${NAME}`, "-addext", "basicConstraints=critical,CA:FALSE"];
+    const signed = ["-subj", "/CN=lab", ...names, "-CA", path("authority.pem"), "-CAkey", path("authority.key"), "-keyout", key];
+    execFileSync("openssl", [...ec, ...signed, "-out", certificate], { stdio: "pipe" });
     const tls = ["--tls-listen", `0.0.0.0:${httpsPort}`, "--tls-certificate", certificate, "--tls-key", key];
-    const command = ["netns", "exec", host.namespace, built("lanyard-relay"), "--listen", "0.0.0.0:8080", ...tls, "--host", host.ipv4, ...args];
+    const command = ["netns", "exec", host.namespace, built("lanyard-relay"), "--listen", "0.0.0.0:8080", ...tls, "--host", `${host.ipv4},${NAME}`, ...args];
     const program = new Program("lanyard-relay", "ip", command);
     await program.waitFor(/https:\/\//);
     return new Relay(host, httpsPort, program, dir);
   }
 
-  /** Its certificate (PEM). */
-  get certificate(): string {
-    return join(this.#dir, "certificate.pem");
+  /** The authority that vouches for its certificate (PEM). */
+  get authority(): string {
+    return join(this.#dir, "authority.pem");
   }
 
   /** The sum of a counter's series in `/metrics`. */
