@@ -7,7 +7,7 @@ import { Lab } from "../src/lab.ts";
 import { Phone } from "../src/phone.ts";
 import { Program, built } from "../src/program.ts";
 
-const PAGES = Number(process.env["LANYARD_HOSTILE_PAGES"] ?? 20);
+const PAGES = Number(process.env["LANYARD_HOSTILE_PAGES"] ?? 14);
 const HONEST_EVERY = 10;
 const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 

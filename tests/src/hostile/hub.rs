@@ -23,20 +23,30 @@ pub struct Meeting {
     attacker: Option<Attacker>,
     applied: bool,
     /// How each side is reached.
-    sides: [Option<UnboundedSender<ServerMessage>>; 2],
+    sides: Sides,
     /// What was sent to each side, as its sender meant it.
     meant: [Vec<Vec<u8>>; 2],
     /// A body that waits for the next one.
     held: Option<ServerMessage>,
 }
 
+type Sides = [Option<UnboundedSender<ServerMessage>>; 2];
+
 /// All meetings that somebody prepared. Others are carried as they are.
 #[derive(Clone, Default)]
-pub struct Hub(Arc<Mutex<HashMap<MailboxId, Meeting>>>);
+pub struct Hub {
+    meetings: Arc<Mutex<HashMap<MailboxId, Meeting>>>,
+    /// Who joined a mailbox before it was prepared: a page that shows its link waits there.
+    early: Arc<Mutex<HashMap<MailboxId, Sides>>>,
+}
 
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, HashMap<MailboxId, Meeting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn early(&self) -> MutexGuard<'_, HashMap<MailboxId, Sides>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what will be done in a mailbox. `earlier` are bodies for a replay, by receiver.
@@ -54,7 +64,7 @@ impl Hub {
             earlier,
             attacker,
             applied: false,
-            sides: [None, None],
+            sides: self.early().remove(&mailbox).unwrap_or_default(),
             meant: [Vec::new(), Vec::new()],
             held: None,
         };
@@ -76,6 +86,11 @@ impl Hub {
             return;
         };
         let Some(meeting) = meetings.get_mut(&id) else {
+            if let ServerMessage::Joined { member, .. } = &message
+                && let Some(side) = self.early().entry(id).or_default().get_mut(usize::from(*member))
+            {
+                *side = Some(client.clone());
+            }
             let _ = client.send(message);
             return;
         };

@@ -117,6 +117,11 @@ export class Connection {
     return this.#carrying?.link?.route() ?? Promise.resolve(null);
   }
 
+  /** Whether a link of this session was ever authenticated. */
+  get hasBeenUp(): boolean {
+    return this.#hasBeenBound;
+  }
+
   /** A body of the mailbox that is not part of the handshake. */
   handleBody(body: Uint8Array): void {
     if (this.#over) return;

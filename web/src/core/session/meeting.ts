@@ -44,6 +44,8 @@ export class Meeting {
   readonly #patient: boolean;
   #cancelTimer: () => void = () => undefined;
   #begun = false;
+  /** Whether the joiner that is there has said something. */
+  #heard = false;
   #comparing = false;
   #shown: PictureRow | null = null;
   #over = false;
@@ -71,13 +73,17 @@ export class Meeting {
   handlePresence(state: PresenceState): void {
     if (this.#over) return;
     // The joiner of a link went away in the middle of it: the next one may come.
-    if (state === 'left' && this.#patient) this.#pairing.restart();
-    else if (state === 'left') this.#end('no_answer');
+    if (state === 'left' && this.#patient) {
+      this.#pairing.restart();
+      if (this.#heard) this.#events.onRefused();
+      this.#heard = false;
+    } else if (state === 'left') this.#end('no_answer');
     else if (state === 'joined' && !this.#patient) this.#waitForAnswer();
   }
 
   handleBody(body: Uint8Array): void {
     if (this.#over) return;
+    this.#heard = true;
     if (!this.#comparing) this.#waitForAnswer();
     this.#pairing.handleMessage(body);
     this.#drain();
@@ -194,7 +200,10 @@ export class Meeting {
       case 'refused':
         // Whoever knows the secret of a remembered device and has another key is nobody to wait for.
         if (output.error.kind === 'key_changed') this.#end('key_changed');
-        else if (output.error.kind !== 'replayed') this.#events.onRefused();
+        else if (output.error.kind !== 'replayed') {
+          this.#heard = false;
+          this.#events.onRefused();
+        }
         break;
       case 'failed':
         this.#end(meetingFailure(output.error));

@@ -295,6 +295,11 @@ export class Peer {
   #handleMailboxLost(loss: MailboxLoss): void {
     this.#mailboxLost = true;
     if (this.#phase.phase === 'meeting') this.#phase.meeting.handleLost(loss);
+    // Before there ever was a link nobody knows who the third side is: both stop (PA-1).
+    else if (this.#phase.phase === 'met' && loss === 'crowded' && !this.#phase.connection.hasBeenUp) {
+      this.#end();
+      this.#events.onFailed('crowded');
+    }
     // A third side came: the other one, without the slot that it had. A server that forgot us says nothing of a link.
     else if (this.#phase.phase === 'met' && (loss === 'crowded' || !this.#phase.connection.up)) this.#left();
   }
