@@ -227,8 +227,9 @@ fn proof(domain: &str, digest: &[u8]) -> Result<CertifiedKey, AcmeError> {
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key)?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key.into(), &provider());
-    Ok(certified.map_err(IdentityError::Unusable)?)
+    let key = provider().key_provider.load_private_key(key.into()).map_err(IdentityError::Unusable)?;
+    // Not `from_der`: it reads the certificate, and refuses the extension that must be critical here.
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
 /// What is in a file; `None` when there is none or it is of another version.
@@ -294,6 +295,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn proof_can_be_shown() {
+        proof("relay.test", &[7; 32]).unwrap();
+    }
 
     #[test]
     fn state_is_replaced_as_one_and_for_the_owner_only() {
