@@ -3,9 +3,8 @@
 //! State is two files in a directory that only the relay can read: `account.json` (the account's key) and
 //! `certificate.json` (domains, chain and key, replaced as one).
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,7 +86,7 @@ impl Certifier {
     /// Makes sure that state can be kept, and shows the certificate that is.
     pub(crate) fn open(config: AcmeConfig) -> Result<(Self, Arc<Identity>), AcmeError> {
         let state = |source| AcmeError::State { path: config.state.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&config.state).map_err(state)?;
+        make_private(&config.state).map_err(state)?;
         let identity = Arc::new(Identity::empty()?);
         let kept: Option<Kept> = read(&config.state.join(CERTIFICATE)).map_err(state)?;
         let fits = |kept: &Kept| kept.directory == config.directory && kept.domains == config.domains;
@@ -241,18 +240,38 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Replaces a file as one; only the owner can read it.
+/// Makes a directory; on Unix only its owner can look into it.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Replaces a file as one; on Unix only the owner can read it.
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let new = path.with_extension("new");
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     file.write_all(&serde_json::to_vec_pretty(value)?)?;
     file.sync_all()?;
+    // Windows does not rename an open file.
+    drop(file);
     std::fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    // The new name is kept too; only Unix opens directories as files.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Requests to the authority: a connection each, they are few.
@@ -292,8 +311,6 @@ async fn send(tls: TlsConnector, request: Request<BodyWrapper<Bytes>>) -> io::Re
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -301,8 +318,11 @@ mod tests {
         proof("relay.test", &[7; 32]).unwrap();
     }
 
+    #[cfg(unix)]
     #[test]
     fn state_is_replaced_as_one_and_for_the_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("a/b");
         let config =
