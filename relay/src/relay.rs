@@ -311,23 +311,28 @@ impl RelayHandle {
         self.reload_certificate()
     }
 
-    /// Stops listening, tells every WebSocket, lets answers under way end, and waits for that at most
-    /// [`Config::drain_seconds`]. Says whether all ended in time.
+    /// Stops listening, tells every WebSocket, lets answers under way end and what is being relayed go on, and waits for
+    /// that at most [`Config::drain_seconds`]. Says whether all ended in time.
     pub async fn shutdown(self) -> bool {
         self.stop.send_replace(true);
         self.switchboard.stop().await;
         self.state.lanes.stop();
         let deadline = tokio::time::Instant::now() + self.drain;
+        let mut is_relaying = false;
         if let Some(turn) = &self.turn {
-            drain_turn(&turn.controller, deadline).await;
+            is_relaying = !drain_turn(&turn.controller, deadline).await;
             turn.stop_streams();
         }
         loop {
             let sockets = self.state.metrics.open_sockets();
             let connections = self.connections.taken();
             if sockets == 0 && connections == 0 {
-                info!("all connections ended");
-                return true;
+                if is_relaying {
+                    warn!("stopped while packets were still relayed");
+                } else {
+                    info!("all connections ended");
+                }
+                return !is_relaying;
             }
             if tokio::time::Instant::now() >= deadline {
                 warn!(sockets, connections, "stopped with connections still open");
@@ -397,8 +402,8 @@ fn first_port(listeners: &[TcpListener]) -> Option<u16> {
 }
 
 /// Waits while anything is being relayed, until the deadline at most. ICE keeps idle paths alive with a packet now and
-/// then, which does not count.
-async fn drain_turn(turn: &Controller, deadline: tokio::time::Instant) {
+/// then, which does not count. Says whether it ended in time.
+async fn drain_turn(turn: &Controller, deadline: tokio::time::Instant) -> bool {
     turn.drain().await;
     let mut before = None;
     while let Some(snapshot) = turn.snapshot().await {
@@ -406,10 +411,11 @@ async fn drain_turn(turn: &Controller, deadline: tokio::time::Instant) {
         let is_idle = snapshot.server.allocations == 0
             || before.replace(relayed).is_some_and(|before| relayed - before < BUSY_PACKETS);
         if is_idle || tokio::time::Instant::now() >= deadline {
-            return;
+            return is_idle;
         }
         tokio::time::sleep(TURN_LOOK).await;
     }
+    true
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
