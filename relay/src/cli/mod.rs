@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use lanyard_relay::config::{Config, ConfigError, LogFormat, MetricsAccess, Secret};
 
-/// Lets devices find each other and connect: signaling, STUN and the Lanyard page in one process.
+/// Lets devices find each other and connect: signaling, STUN, TURN and the Lanyard page in one process.
 ///
 /// Without a command it serves. A flag overrides its environment variable, that overrides the configuration file, and
 /// that the defaults.
@@ -29,7 +29,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "LANYARD_RELAY_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     listen: Option<Vec<SocketAddr>>,
 
-    /// Address to serve https on, with --tls-certificate [default: [::]:8443].
+    /// Address to serve https on, when there is a certificate [default: [::]:8443].
     #[arg(long, env = "LANYARD_RELAY_TLS_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     tls_listen: Option<Vec<SocketAddr>>,
 
@@ -41,11 +41,11 @@ pub(crate) struct Cli {
     #[arg(long, env = "LANYARD_RELAY_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// Address to answer STUN on over UDP [default: [::]:3478].
+    /// Address for STUN and TURN over UDP, and for TURN over TCP [default: [::]:3478].
     #[arg(long, env = "LANYARD_RELAY_STUN_LISTEN", value_name = "ADDRESS")]
     stun_listen: Option<SocketAddr>,
 
-    /// Host that browsers are told for STUN, where it is not the page's own.
+    /// Host that browsers are told for STUN and TURN, where it is not the page's own.
     #[arg(long, env = "LANYARD_RELAY_STUN_HOST", value_name = "HOST")]
     stun_host: Option<String>,
 
@@ -53,7 +53,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "LANYARD_RELAY_HOST", value_name = "HOST", value_delimiter = ',')]
     host: Option<Vec<String>>,
 
-    /// A reverse proxy whose X-Forwarded-For is believed; may be given more than once.
+    /// A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; may be given more than once.
     #[arg(long, env = "LANYARD_RELAY_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxy: Option<Vec<IpNet>>,
 
