@@ -21,10 +21,13 @@ pub(crate) const fn need(program: &'static str, package: &'static str) -> Need {
 pub(crate) const NETWORK: &[Need] = &[
     need("ip", "iproute2"),
     need("nft", "nftables"),
+    need("nginx", "nginx-light"),
+    need("pebble", "pebble"),
     need("ping", "iputils-ping"),
     need("avahi-browse", "avahi-utils"),
     need("avahi-daemon", "avahi-daemon"),
     need("dbus-daemon", "dbus"),
+    need("systemd-analyze", "systemd"),
     need("turnutils_uclient", "coturn"),
     need("zbarimg", "zbar-tools"),
     need("unshare", "util-linux"),
