@@ -28,6 +28,8 @@ pub struct ConfigFile {
     pub accept: Option<AcceptPolicy>,
     /// Seconds to wait for the other device.
     pub timeout: Option<u64>,
+    /// Seconds that a question waits for a person, at most 60. Unanswered it counts as no.
+    pub answer_timeout: Option<u64>,
     /// Draw no QR code.
     pub no_qr: bool,
     /// Draw with ASCII only.
@@ -199,13 +201,13 @@ mod tests {
         let config = read(
             "name = \"Attic\"\ndir = \"/srv/in\"\nport = 0\ninterface = [\"eth0\"]\naccept = \"accept-under=2GB\"\n\
              relay = \"https://relay.example/\"\n\
-             timeout = 30\nno-qr = true\nascii = true\nno-color = true\n",
+             timeout = 30\nanswer-timeout = 20\nno-qr = true\nascii = true\nno-color = true\n",
         )
         .unwrap();
         assert_eq!(config.name.as_deref(), Some("Attic"));
         assert_eq!(config.accept, Some(AcceptPolicy::AcceptUnder(2_000_000_000)));
         assert_eq!(config.relay.as_deref(), Some("https://relay.example/"));
-        assert_eq!((config.port, config.timeout), (Some(0), Some(30)));
+        assert_eq!((config.port, config.timeout, config.answer_timeout), (Some(0), Some(30), Some(20)));
         assert!(config.no_qr && config.ascii && config.no_color);
     }
 

@@ -249,7 +249,9 @@ fn nobody_to_answer_means_no() {
     let (attic, bee) = (Device::new(), Device::new());
     std::fs::write(bee.path("note.txt"), "hello").unwrap();
     attic.folder("in");
-    let mut command = attic.command(&["up", "in"]);
+    // Without a terminal a question still waits: it may be answered from another one.
+    std::fs::write(attic.path("config.toml"), "answer-timeout = 1\n").unwrap();
+    let mut command = attic.command(&["up", "in", "--config", "config.toml"]);
     command.stdin(Stdio::null());
     let mut up = Running::start(command);
     let link = up.line_with("#1.");

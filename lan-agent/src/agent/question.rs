@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::event::{Event, Who};
 
-/// How long a person has to answer.
+/// How long a person has to answer, unless the configuration says less.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Questions that wait at once. More are answered "no answer" at once.
@@ -108,6 +108,7 @@ pub struct Asked {
 pub struct Asker {
     questions: mpsc::Sender<Asked>,
     events: Option<broadcast::Sender<Event>>,
+    patience: Duration,
 }
 
 impl Asker {
@@ -115,13 +116,19 @@ impl Asker {
     #[must_use]
     pub fn channel() -> (Self, mpsc::Receiver<Asked>) {
         let (sender, receiver) = mpsc::channel(WAITING_QUESTIONS);
-        (Self { questions: sender, events: None }, receiver)
+        (Self { questions: sender, events: None, patience: ANSWER_TIMEOUT }, receiver)
     }
 
     /// The same, and what happens meanwhile is told as an event.
     #[must_use]
     pub fn with_events(self, events: broadcast::Sender<Event>) -> Self {
         Self { events: Some(events), ..self }
+    }
+
+    /// The same, and a person has so long to answer; never longer than [`ANSWER_TIMEOUT`].
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: patience.min(ANSWER_TIMEOUT), ..self }
     }
 
     /// Says something that needs no answer; nobody has to listen.
@@ -131,13 +138,13 @@ impl Asker {
         }
     }
 
-    /// Asks and waits at most [`ANSWER_TIMEOUT`]. Dropping the future withdraws the question.
+    /// Asks and waits as long as a person has. Dropping the future withdraws the question.
     pub async fn ask(&self, question: Question) -> Answer {
         let (reply, answer) = oneshot::channel();
         if self.questions.try_send(Asked { question, reply }).is_err() {
             return Answer::NoAnswer;
         }
-        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Answer::NoAnswer,
         }

@@ -60,7 +60,7 @@ impl Run {
         let (terminal, questions) = mpsc::channel(TERMINAL_QUESTIONS);
         let ledger = Ledger::new(crate::paths::history_file());
         let ledger_events = events.subscribe();
-        let asker = asker.with_events(events.clone());
+        let asker = asker.with_events(events.clone()).with_patience(settings.answer_timeout);
         let (nearby, nearby_receiver) = watch::channel(Arc::from([]));
         let addresses: Vec<IpAddr> =
             if settings.interface_names.is_empty() { Vec::new() } else { settings.interfaces().addresses() };

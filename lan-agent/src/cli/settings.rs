@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::args::Global;
 use crate::agent::Own;
+use crate::agent::question::ANSWER_TIMEOUT;
 use crate::config::{AcceptPolicy, ConfigFile, DEFAULT_PORT, default_name};
 use crate::discovery::interface::InterfaceChoice;
 use crate::exit::{Exit, Stop};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub yes: bool,
     /// How long to wait for the other device.
     pub timeout: Option<Duration>,
+    /// How long a question waits for a person.
+    pub answer_timeout: Duration,
     /// Who reads.
     pub format: OutputFormat,
     /// How to print.
@@ -83,6 +86,7 @@ impl Settings {
             accept: flags.accept.or(file.accept).unwrap_or_default(),
             yes: flags.yes,
             timeout: flags.timeout.or(file.timeout).map(Duration::from_secs),
+            answer_timeout: file.answer_timeout.map_or(ANSWER_TIMEOUT, Duration::from_secs),
             format: if flags.json { OutputFormat::Json } else { OutputFormat::Human },
             style,
             dir: file.dir,
