@@ -73,8 +73,11 @@ fn f16_a_full_disk_pauses_with_the_figure_and_goes_on_when_there_is_room() {
     let up = attic.up(&["--accept", "accept"]).unwrap();
     let mut sending = bee.send(&up.link().unwrap(), content.name).unwrap();
     sending.wait_until_accepted().unwrap();
+    // Filling takes longer than the rest of the transfer may.
+    up.program.signal("STOP").unwrap();
     let filler = disk.path().join("filler");
     fill(&filler);
+    up.program.signal("CONT").unwrap();
     let told = up
         .program
         .wait_for("that the disk is full", PATIENCE, |line| line.contains("the disk is full").then(|| line.to_owned()));
