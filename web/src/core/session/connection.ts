@@ -61,6 +61,8 @@ export interface ConnectionOptions {
   clock: Clock;
   openLink: OpenLink;
   events: ConnectionEvents;
+  /** The two shared a secret before, and a mailbox where bodies of an earlier visit may lie. */
+  metAgain?: boolean;
   /** From 0 up to 1. */
   random?: () => number;
 }
@@ -88,16 +90,18 @@ export class Connection {
   readonly #attempts = new Map<number, Attempt>();
   /** The link that is up. */
   #carrying: Attempt | null = null;
+  readonly #metAgain: boolean;
   /** Whether a link of this session was ever bound. */
   #hasBeenBound = false;
   #over = false;
   #cancelTimer: () => void = () => undefined;
 
-  constructor({ session, clock, openLink, events, random = Math.random }: ConnectionOptions) {
+  constructor({ session, clock, openLink, events, metAgain = false, random = Math.random }: ConnectionOptions) {
     this.#session = session;
     this.#clock = clock;
     this.#openLink = openLink;
     this.#events = events;
+    this.#metAgain = metAgain;
     this.#random = random;
     this.#role = session.role === 'responder' ? 'offerer' : 'answerer';
   }
@@ -428,8 +432,10 @@ export class Connection {
 
   #break(): void {
     if (this.#over) return;
-    // The other person learns of it too, as far as the server lets them.
-    this.bye();
+    // The other person learns of it too, as far as the server lets them. Where two meet again, what came may be left
+    // over from an earlier visit: a goodbye would end the one that lives.
+    if (this.#metAgain) this.close();
+    else this.bye();
     this.#events.onBroken();
   }
 }

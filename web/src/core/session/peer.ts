@@ -88,7 +88,7 @@ export class Peer {
     const mailboxEvents = this.#mailboxEvents();
     if (beginning.kind === 'met') {
       this.#mailbox = beginning.adopt(mailboxEvents);
-      this.#met(beginning.session);
+      this.#met(beginning.session, true);
       return;
     }
     const { pairing, patient } = beginning;
@@ -220,7 +220,7 @@ export class Peer {
     };
   }
 
-  #met(session: Session): void {
+  #met(session: Session, metAgain = false): void {
     const traffic = this.#events.onMet(session);
     if (traffic === null) {
       // The other side has met us by now; it is told before it waits for a link.
@@ -230,6 +230,7 @@ export class Peer {
     }
     const connection = new Connection({
       session,
+      metAgain,
       clock: this.#clock,
       openLink: this.#openLink,
       events: {
