@@ -77,6 +77,7 @@ impl Rounds {
 }
 
 #[test]
+#[ignore = "the receiver may hold on to the old conversation for a minute: `cargo xtask faults` runs it"]
 fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
     let report = Report::begin("F14", &format!("sender killed at {} random moments", rounds()));
     let mut all = Rounds::prepare("sender killed");
