@@ -78,7 +78,7 @@ function placePicker(sink: PickingSink): Environment['pickPlace'] {
   return async (transfer, suggestedName) => {
     // Fails when the person closes it.
     const handle = await browser.showSaveFilePicker?.({ suggestedName }).catch(() => null);
-    if (handle == null) return false;
+    if (handle === null || handle === undefined) return false;
     sink.pick(transfer, handle);
     return true;
   };

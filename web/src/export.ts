@@ -19,7 +19,7 @@ export function openExport(): Save {
     const worker = (await registered) === true ? await activeWorker() : null;
     if (worker !== null && (await saveThrough(worker, name, entries))) return;
     const [only] = entries;
-    if (entries.length === 1 && only?.content != null) saveBlob(name, only.content);
+    if (entries.length === 1 && only !== undefined && only.content !== null) saveBlob(name, only.content);
     else saveBlob(name, await zipOf(entries));
   };
 }

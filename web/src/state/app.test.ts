@@ -73,7 +73,7 @@ function page(name: string, options: PageOptions = {}): Page {
     receiveLimitBytes: 64 * 1024 * 1024,
     save: async (name, entries) => {
       const [only] = entries;
-      saved.set(name, entries.length === 1 && only?.content != null ? only.content : await zipOf(entries));
+      saved.set(name, entries.length === 1 && only !== undefined && only.content !== null ? only.content : await zipOf(entries));
     },
   };
   const app = startApp(environment, model);

@@ -52,7 +52,7 @@ export async function findAgain(
     if (now.kind !== 'file' || now.size_bytes !== entry.size_bytes) return { kind: 'other', path, why: 'size' };
     if (now.modified_ms !== entry.modified_ms) return { kind: 'other', path, why: 'time' };
     const before = kept.sources[at];
-    if (before?.first != null && before.last !== null) {
+    if (before !== undefined && before.first !== null && before.last !== null) {
       const ends = await fingerprint(file, hashPiece).catch(() => null);
       const same = ends !== null && sameHash(ends.first, before.first) && sameHash(ends.last, before.last);
       if (!same) return { kind: 'other', path, why: 'content' };

@@ -8,6 +8,7 @@ class PickedFile {
   aborted = false;
   #swap = new Uint8Array();
 
+  // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- the rest of a handle is not used
   readonly handle = {
     createWritable: () =>
       Promise.resolve({
