@@ -9,7 +9,7 @@
 //!
 //! Two answers need what only the shell knows: `welcome` the wall clock, `joined` the ICE servers with credentials.
 //! They come out as [`Output::Welcome`] and [`Output::Joined`], and become messages by [`Welcome::at`] and
-//! [`Joined::with_ice_servers`].
+//! [`Joined::with_paths`].
 //!
 //! How fast one socket may talk is not decided here but in its reader, by a [`Pacer`]: a fast client is read more
 //! slowly, so that nothing it said is lost, and closed only when it never stops.
