@@ -25,6 +25,7 @@ import {
   type Trust,
 } from './model';
 import type { Toasts } from './toasts';
+import { baseName, declined, fileFailure, titleOf, zipName } from './transfer_terms';
 
 /** Time to answer an offer. */
 const ANSWER_MS = 60_000;
@@ -659,49 +660,4 @@ async function openAgain(handle: FileSystemFileHandle): Promise<File | null> {
   } catch {
     return null;
   }
-}
-
-function declined(reason: DeclineReason): Extract<TransferState, { kind: 'declined' }>['reason'] {
-  switch (reason) {
-    case 'no_answer':
-      return 'no_answer';
-    case 'no_space':
-      return 'space';
-    case 'bad_manifest':
-      return 'unsupported';
-    case 'declined':
-    case 'busy':
-    case 'other':
-      return 'person';
-  }
-}
-
-function fileFailure(reason: FileFailure, direction: 'send' | 'receive'): TransferFailure {
-  switch (reason) {
-    case 'changed':
-    case 'unreadable':
-      return reason;
-    case 'cannot_write':
-      return 'not_written';
-    case 'damaged':
-      return 'hash_mismatch';
-    case 'cancelled':
-    case 'other':
-      return direction === 'send' ? 'not_written' : 'unreadable';
-  }
-}
-
-/** The first name of the batch; of a folder, the folder's. */
-function titleOf(entries: readonly OfferedEntry[]): string {
-  return entries[0]?.path.split('/')[0] ?? '';
-}
-
-function baseName(path: string): string {
-  return path.split('/').at(-1) ?? path;
-}
-
-/** After the folder that everything is in, if there is one. */
-function zipName(entries: readonly OfferedEntry[]): string {
-  const [first, ...others] = new Set(entries.map(({ path }) => path.split('/')[0] ?? ''));
-  return others.length === 0 && first !== undefined && first !== '' ? `${first}.zip` : 'Lanyard.zip';
 }
