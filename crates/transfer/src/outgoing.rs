@@ -212,7 +212,11 @@ impl Outgoing {
     pub(crate) fn handle_link_lost(&mut self) {
         self.clear_pipeline();
         self.meter.restart();
-        self.files.iter_mut().for_each(|state| state.failure_told = false);
+        for state in &mut self.files {
+            state.failure_told = false;
+            // Said on a link that is gone: a receiver that crashed since may hold less.
+            state.claims = BTreeMap::new();
+        }
         if matches!(self.stage, Stage::Sending) {
             self.stage = Stage::Asking;
         }

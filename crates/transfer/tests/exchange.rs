@@ -227,6 +227,25 @@ fn tr_51_sender_reads_again_what_is_claimed_after_its_restart_and_sends_only_the
 }
 
 #[test]
+fn tr_50_what_was_claimed_on_a_link_that_is_gone_is_not_believed_on_the_next() {
+    for seed in 0..20 {
+        let mut pair = Pair::connected(300 + seed);
+        let entries = files(&[2 * MIB]);
+        pair.offer(id(1), entries.clone());
+        pair.run_until(|pair| pair.b.disk.bytes_written >= MIB as u64);
+        // The sender knows no hashes any more, and hears of a piece that is written and not durable.
+        pair.restart(Side::A);
+        pair.link_up();
+        let steps = rand::RngExt::random_range(&mut pair.rng, 0..8);
+        pair.run_steps(steps);
+        pair.restart(Side::B);
+        pair.link_up();
+        pair.run_until_finished(id(1));
+        assert_arrived(&pair, &entries);
+    }
+}
+
+#[test]
 fn tr_52_file_changed_between_links_is_sent_as_it_is_now_and_told() {
     let mut pair = Pair::connected(11);
     let mut entries = files(&[4 * MIB]);

@@ -166,7 +166,11 @@ export class Outgoing {
   handleLinkLost(): void {
     this.#clearPipeline();
     this.#meter.restart();
-    for (const state of this.#files) state.failureTold = false;
+    for (const state of this.#files) {
+      state.failureTold = false;
+      // Said on a link that is gone: a receiver that crashed since may hold less.
+      state.claims.clear();
+    }
     if (this.#stage.kind === 'sending') this.#stage = { kind: 'asking' };
   }
 
