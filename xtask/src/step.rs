@@ -87,6 +87,13 @@ impl Step {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        // What `cargo xtask` says of this package is not meant for others: build scripts that ask for it would be run
+        // again, and all that depends on them built again, whenever a person and a task take turns.
+        for (key, _) in std::env::vars_os() {
+            if key.to_str().is_some_and(is_about_this_package) {
+                command.env_remove(key);
+            }
+        }
         command.args(&self.args).current_dir(&self.dir).envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }
@@ -113,6 +120,10 @@ impl Step {
         let args: String = self.args.iter().map(|arg| format!(" {}", quoted(arg))).collect();
         format!("{cd}{env}{}{args}", self.program)
     }
+}
+
+fn is_about_this_package(key: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// A line on standard output. A closed pipe is not worth a panic.
