@@ -85,7 +85,7 @@ impl From<Exit> for ExitCode {
 impl From<&Outcome> for Exit {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Done => Self::Done,
+            Outcome::Done | Outcome::Taken => Self::Done,
             Outcome::Partly { .. } => Self::Partly,
             Outcome::Declined { .. } => Self::Declined,
             Outcome::NoAnswer => Self::NotFound,

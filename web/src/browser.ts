@@ -17,7 +17,7 @@ import { openTransferDatabase } from './core/storage/transfer_database';
 import { signalingUrl, webSocketOpener } from './core/signaling/socket';
 import { BrowserExchange } from './core/session/browser_exchange';
 import { loadPieceHasher } from './core/transfer/hash';
-import { openExport } from './export';
+import { followToDownload, openExport } from './export';
 import type { Environment } from './state/environment';
 import { suggestName } from './state/names';
 import { guessPlatform } from './state/platform';
@@ -63,6 +63,9 @@ export async function browserEnvironment(): Promise<Environment> {
     hashPiece,
     pickPlace: picking === null ? null : placePicker(picking),
     receiveLimitBytes: onDisk === null ? memoryLimit : null,
+    download: (href) => {
+      followToDownload(href);
+    },
     save: openExport(),
   };
 }

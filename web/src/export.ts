@@ -89,13 +89,18 @@ function listen(port: MessagePort): { heard(word: FromWorker, withinMs?: number)
   };
 }
 
-/** Clicks a link to the content. */
-function saveBlob(name: string, content: Blob): void {
-  const url = URL.createObjectURL(content);
+/** Has the browser download an address of the server; `name`, unless the server says another. */
+export function followToDownload(url: string, name = ''): void {
   const anchor = document.createElement('a');
   anchor.href = url;
   anchor.download = name;
   anchor.click();
+}
+
+/** Clicks a link to the content. */
+function saveBlob(name: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
+  followToDownload(url, name);
   setTimeout(() => {
     URL.revokeObjectURL(url);
   }, SAVED_URL_MS);

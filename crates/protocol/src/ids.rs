@@ -18,6 +18,12 @@ pub enum IdError {
     /// A nameplate has 4 to 6 decimal digits.
     #[error("a nameplate has 4 to 6 digits")]
     NotANameplate,
+    /// The beginning of a link is `/s/`, an identifier and `/`.
+    #[error("not where a link begins")]
+    NotALink,
+    /// The address of a page over https is short and has neither user nor query.
+    #[error("not the address of a page over https")]
+    NotAPage,
 }
 
 macro_rules! opaque_id {

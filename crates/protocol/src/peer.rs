@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::control::TransferId;
 use crate::signaling::{ListedDevice, Platform};
-use crate::{DecodeError, DeviceId, limits};
+use crate::{DecodeError, DeviceId, IdError, MailboxId, limits};
 
 /// Who a device says it is; exchanged inside the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -61,8 +62,82 @@ pub enum PeerMessage {
         #[serde(default)]
         doors: Vec<String>,
     },
+    /// An agent tells a page that its own server served what it can do beside the link (HT-30).
+    Door {
+        /// Where the same page stands over https, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        secure: Option<SecurePage>,
+    },
+    /// A page that cannot hold an offer asks for plain links to it, after its person agreed (HT-30).
+    HttpWanted {
+        /// Which offer.
+        transfer: TransferId,
+    },
+    /// Where the files of an offer can be downloaded by a browser (HT-30).
+    HttpLinks {
+        /// Which offer.
+        transfer: TransferId,
+        /// What stands before the path of each file.
+        base: LinkBase,
+    },
     /// The device goes away on purpose; nothing more will come.
     Bye,
+}
+
+/// `/s/<token>/`: where a link begins at the server that served the page (HT-1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(try_from = "String", into = "String")]
+#[ts(type = "string")]
+pub struct LinkBase(String);
+
+impl LinkBase {
+    /// The path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LinkBase {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        let token = text.strip_prefix("/s/").and_then(|rest| rest.strip_suffix('/'));
+        // Sixteen bytes, as every identifier.
+        token.ok_or(IdError::NotALink)?.parse::<MailboxId>()?;
+        Ok(Self(text))
+    }
+}
+
+impl From<LinkBase> for String {
+    fn from(base: LinkBase) -> String {
+        base.0
+    }
+}
+
+/// Address of a page over https: `https://relay.example/`, at most [`limits::DOOR_BYTES`]. Hostile text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(try_from = "String", into = "String")]
+#[ts(type = "string")]
+pub struct SecurePage(String);
+
+impl TryFrom<String> for SecurePage {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        let rest = text.strip_prefix("https://").and_then(|rest| rest.strip_suffix('/'));
+        // No user, query or fragment: what a person reads is where it leads.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
+        let fits = text.len() <= limits::DOOR_BYTES && rest.is_some_and(|rest| rest.bytes().all(is_plain));
+        if fits && text.len() > "https:///".len() { Ok(Self(text)) } else { Err(IdError::NotAPage) }
+    }
+}
+
+impl From<SecurePage> for String {
+    fn from(page: SecurePage) -> String {
+        page.0
+    }
 }
 
 /// Session descriptions and candidates, as `RTCPeerConnection` takes and gives them (RFC 9429, RFC 8838), or the word

@@ -230,6 +230,7 @@ impl Desk {
                 if followed.is_err() {
                     // An error means that the device left, and the transfer with it.
                     let _ = handle.commands.send(Command::Cancel { transfer }).await;
+                    self.sessions.context().downloads.cancel(transfer);
                 }
                 followed
             }
@@ -243,6 +244,7 @@ impl Desk {
         if !self.ledger.running().iter().any(|running| running.transfer == transfer) {
             return Err(Stop::new(Exit::NotFound, "no transfer with this number is under way; see `lanyard list`"));
         }
+        self.sessions.context().downloads.cancel(transfer);
         for handle in self.sessions.all() {
             // Only one of them knows the number; one that leaves now takes the transfer with it.
             let _ = handle.commands.send(Command::Cancel { transfer }).await;

@@ -96,6 +96,8 @@ pub enum Outcome {
         /// In words.
         message: String,
     },
+    /// A browser downloaded every file over plain HTTP; nobody checked what arrived there.
+    Taken,
     /// The other device went away; what arrived is kept for when it returns.
     Interrupted {
         /// Bytes kept at the receiver.
@@ -212,6 +214,14 @@ pub enum Event {
         /// Which transfer.
         transfer: TransferNumber,
     },
+    /// A page cannot hold the offer, and its person lets the browser download it from here over plain HTTP.
+    Download {
+        /// Which transfer.
+        transfer: TransferNumber,
+        /// Who.
+        #[serde(flatten)]
+        who: Who,
+    },
     /// How far a transfer is.
     Progress {
         /// Which transfer.
@@ -281,6 +291,7 @@ impl Event {
         match self {
             Self::Offered { transfer, .. }
             | Self::Accepted { transfer }
+            | Self::Download { transfer, .. }
             | Self::Progress { transfer, .. }
             | Self::File { transfer, .. }
             | Self::FileFailed { transfer, .. }

@@ -85,7 +85,7 @@ impl Ledger {
             let running =
                 Running { transfer, direction, name: who.name, label, total_bytes, done_bytes: 0, accepted: false };
             self.lock().running.insert(transfer, running);
-        } else if let Event::Accepted { transfer } = event {
+        } else if let Event::Accepted { transfer } | Event::Download { transfer, .. } = event {
             if let Some(running) = self.lock().running.get_mut(&transfer) {
                 running.accepted = true;
             }

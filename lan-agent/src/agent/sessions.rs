@@ -158,6 +158,7 @@ impl Sessions {
 
     /// Says goodbye to everyone and waits until it is said.
     pub async fn stop(&self) {
+        self.context.downloads.cancel_all();
         let handles = self.all();
         for handle in &handles {
             let _ = handle.commands.send(Command::Stop).await;

@@ -145,6 +145,7 @@ fn question(question: &Question) -> String {
 fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done => "done, checked".to_owned(),
+        Outcome::Taken => "downloaded by a browser, unchecked".to_owned(),
         Outcome::Partly { failed } => format!("{failed} files did not arrive"),
         Outcome::Declined { .. } => "declined".to_owned(),
         Outcome::NoAnswer => "no answer".to_owned(),

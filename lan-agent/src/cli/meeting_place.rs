@@ -8,6 +8,7 @@ use crate::agent::home::Home;
 use crate::agent::rotation::{self, Door, ShownLink};
 use crate::exit::{Exit, Stop};
 use crate::session::Met;
+use crate::share::{Registry, routes};
 use crate::signaling_client::SignalingClient;
 use crate::terminal::Console;
 
@@ -15,7 +16,13 @@ use crate::terminal::Console;
 pub(super) struct MeetingPlace {
     client: SignalingClient,
     door: Door,
-    home: Option<Home>,
+    home: Option<OwnHome>,
+}
+
+/// A server of our own.
+struct OwnHome {
+    home: Home,
+    links: Registry,
 }
 
 impl MeetingPlace {
@@ -32,12 +39,18 @@ impl MeetingPlace {
             let door = Door { base: relay.base.clone(), relay: true, qr: true };
             return Ok(Self { client, door, home: None });
         }
-        let home = Home::start(settings.port, Vec::new())
+        let links = Registry::default();
+        let home = Home::start_with(settings.port, Vec::new(), routes(links.clone()))
             .await
             .map_err(|error| Stop::new(Exit::Unreachable, error.to_string()))?;
         let (base, _) = page_address(settings, home.port, console);
         let door = Door { base, relay: false, qr: true };
-        Ok(Self { client: home.client.clone(), door, home: Some(home) })
+        Ok(Self { client: home.client.clone(), door, home: Some(OwnHome { home, links }) })
+    }
+
+    /// Where links can be made for pages of our own server.
+    pub(super) fn links(&self) -> Option<Registry> {
+        self.home.as_ref().map(|own| own.links.clone())
     }
 
     /// Shows a link and a code and waits for the first device that opens the one or types the other.
@@ -57,7 +70,7 @@ impl MeetingPlace {
 
     /// Ends the server, if it is ours.
     pub(super) async fn close(self) {
-        if let Some(home) = self.home {
+        if let Some(OwnHome { home, .. }) = self.home {
             home.relay.shutdown().await;
         }
     }

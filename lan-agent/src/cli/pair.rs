@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::Pair;
 use super::meeting_place::MeetingPlace;
 use super::open::open;
-use super::run::{Run, boot_id, start_mdns};
+use super::run::{OwnServer, Run, boot_id, start_mdns};
 use super::{Settings, secret};
 use crate::agent::trust;
 use crate::discovery::mdns::Mdns;
@@ -34,7 +34,7 @@ pub(super) async fn run(
     };
     let mdns = start_mdns(&settings, &boot_id(), console);
     let place = if shown.is_none() { Some(MeetingPlace::open(&settings, console).await?) } else { None };
-    let run = Run::start(&settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
+    let run = Run::start(&settings, console, None, mdns.as_ref().map(Mdns::names), OwnServer::default());
     let pairing = async {
         let met = match (&shown, &place) {
             (Some(shown), _) => open(shown, &own, &run, &settings, mdns.as_ref()).await?,

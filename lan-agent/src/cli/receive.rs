@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Receive;
 use super::open::open;
-use super::run::{Run, boot_id, open_folder, start_mdns};
+use super::run::{OwnServer, Run, boot_id, open_folder, start_mdns};
 use super::{Settings, secret};
 use crate::agent::event::{Direction, Event};
 use crate::discovery::mdns::Mdns;
@@ -36,7 +36,7 @@ pub(super) async fn run(
         () = stop.cancelled() => return Ok(Exit::Interrupted),
     };
     let mdns = start_mdns(&settings, &boot_id(), console);
-    let run = Run::start(&settings, console, Some(folder), mdns.as_ref().map(Mdns::names), Vec::new());
+    let run = Run::start(&settings, console, Some(folder), mdns.as_ref().map(Mdns::names), OwnServer::default());
     let mut events = run.context.events.subscribe();
     let receiving = async {
         let met = open(&shown, &own, &run, &settings, mdns.as_ref()).await?;
@@ -105,6 +105,7 @@ async fn wait(events: &mut broadcast::Receiver<Event>, handle: &Handle, limit: D
             | Event::Interrupted { .. }
             | Event::Left { .. }
             | Event::Accepted { .. }
+            | Event::Download { .. }
             | Event::Progress { .. }
             | Event::File { .. }
             | Event::FileFailed { .. }

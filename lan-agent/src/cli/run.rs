@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use lanyard_protocol::peer::SecurePage;
 use lanyard_protocol::signaling::ListedDevice;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +20,8 @@ use crate::devices::DeviceBook;
 use crate::discovery::mdns::{LocalNames, Mdns};
 use crate::exit::{Exit, Stop};
 use crate::inbox::ReceiveFolder;
-use crate::session::{Context, Handle, Met};
+use crate::session::{Context, Downloads, Handle, Met};
+use crate::share::Registry;
 use crate::terminal::{Console, Reporter, answer_questions};
 
 /// Events that wait for a slow reader. Progress comes often; what is missed is told again.
@@ -27,6 +29,15 @@ const EVENTS: usize = 1024;
 
 /// Questions that wait for this terminal.
 const TERMINAL_QUESTIONS: usize = 16;
+
+/// What a server of this program's own adds.
+#[derive(Default)]
+pub(super) struct OwnServer {
+    /// Its addresses, for those who remember this device.
+    pub doors: Vec<String>,
+    /// Its links, for pages that cannot hold an offer.
+    pub links: Option<Registry>,
+}
 
 /// One run of the program.
 pub(super) struct Run {
@@ -51,7 +62,7 @@ impl Run {
         console: &Console,
         folder: Option<Arc<ReceiveFolder>>,
         names: Option<LocalNames>,
-        doors: Vec<String>,
+        server: OwnServer,
     ) -> Self {
         let (events, printed) = broadcast::channel(EVENTS);
         let (asker, asked) = Asker::channel();
@@ -75,7 +86,11 @@ impl Run {
             nearby: nearby_receiver,
             sent_records: crate::paths::sent_records(),
             book: open_book(console),
-            doors,
+            doors: server.doors,
+            links: server.links,
+            // A relay without a certificate is no secure page.
+            secure_page: settings.relay.as_ref().and_then(|relay| SecurePage::try_from(relay.base.clone()).ok()),
+            downloads: Downloads::default(),
             memory: Arc::default(),
             numbers: AtomicU64::new(0),
         });

@@ -11,7 +11,7 @@ use super::Settings;
 use super::args::Send;
 use super::meeting_place::MeetingPlace;
 use super::open::open;
-use super::run::{Run, boot_id, open_book, start_mdns, wait_for_end};
+use super::run::{OwnServer, Run, boot_id, open_book, start_mdns, wait_for_end};
 use super::secret::{self, Shown};
 use crate::agent::again::{AgainError, Bond, meet_again};
 use crate::agent::event::Event;
@@ -147,7 +147,7 @@ async fn to_name(
     let agent = find(&mdns, name, settings.timeout.unwrap_or(FIND_TIMEOUT)).await;
     let result = match agent {
         Ok(agent) => {
-            let run = Run::start(settings, console, None, Some(mdns.names()), Vec::new());
+            let run = Run::start(settings, console, None, Some(mdns.names()), OwnServer::default());
             let asker = run.context.asker.clone();
             let sending = async {
                 let handle = desk::call(&run.sessions, &agent, &own, &asker).await?;
@@ -173,7 +173,7 @@ async fn to_remembered(
     stop: &CancellationToken,
 ) -> Result<Exit, Stop> {
     let mdns = start_mdns(settings, &boot_id(), console);
-    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), OwnServer::default());
     let sending = async {
         let relay = settings.relay.as_ref().map(|relay| &relay.url);
         let limit = settings.timeout.unwrap_or(FIND_TIMEOUT);
@@ -315,7 +315,7 @@ async fn to_shown(
 ) -> Result<Exit, Stop> {
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
-    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), OwnServer::default());
     let sending = async {
         let met = open(shown, &own, &run, settings, mdns.as_ref()).await?;
         let handle = run.admit(met).await?;
@@ -339,7 +339,8 @@ async fn to_whoever_comes(
     let own = settings.own(console)?;
     let mdns = start_mdns(settings, &boot_id(), console);
     let place = MeetingPlace::open(settings, console).await?;
-    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), Vec::new());
+    let server = OwnServer { doors: Vec::new(), links: place.links() };
+    let run = Run::start(settings, console, None, mdns.as_ref().map(Mdns::names), server);
     let waiting = unless_stopped(stop, KEPT, wait_and_deliver(&place, &own, &run, content, settings.yes));
     let sent = match settings.timeout {
         None => waiting.await,

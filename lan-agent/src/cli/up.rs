@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::Settings;
 use super::args::Up;
-use super::run::{Run, boot_id, open_folder, page_address, start_mdns};
+use super::run::{OwnServer, Run, boot_id, open_folder, page_address, start_mdns};
 use super::settings::Relay;
 use crate::agent::code::{self, ShownCode};
 use crate::agent::event::Event;
@@ -69,7 +69,8 @@ pub(super) async fn run(
     let (base, addresses) = page_address(&settings, home.port, console);
     let doors = addresses.iter().map(|address| ServerUrl::of_agent(*address, home.port).to_string());
     let doors = doors.take(lanyard_protocol::limits::DOORS).collect();
-    let run = Run::start(&settings, console, Some(folder.clone()), mdns.as_ref().map(Mdns::names), doors);
+    let server = OwnServer { doors, links: Some(shares.clone()) };
+    let run = Run::start(&settings, console, Some(folder.clone()), mdns.as_ref().map(Mdns::names), server);
     run.context.tell(Event::Started {
         name: own.name.clone(),
         port: home.port,

@@ -14,6 +14,7 @@ mod disk;
 mod link;
 mod meeting;
 mod memory;
+mod plain_download;
 mod sent_record;
 mod transfers;
 
@@ -24,11 +25,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lanyard_pairing::PublicKey;
 use lanyard_protocol::DeviceId;
+use lanyard_protocol::peer::SecurePage;
 use lanyard_protocol::signaling::ListedDevice;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use meeting::{MeetError, Met, meet, meet_in};
 pub use memory::Memory;
+pub use plain_download::Downloads;
 
 use crate::agent::event::{Event, TransferNumber, Trust, Who};
 use crate::agent::question::Asker;
@@ -36,6 +39,7 @@ use crate::config::AcceptPolicy;
 use crate::devices::DeviceBook;
 use crate::discovery::mdns::LocalNames;
 use crate::inbox::ReceiveFolder;
+use crate::share::Registry;
 use crate::source::Collected;
 
 /// What all conversations of one agent share.
@@ -60,6 +64,12 @@ pub struct Context {
     pub book: Option<Arc<DeviceBook>>,
     /// Addresses of this device's own server, for those who remember it.
     pub doors: Vec<String>,
+    /// Links at this device's own server, for pages that cannot hold an offer; `None` without such a server.
+    pub links: Option<Registry>,
+    /// Where the page of that server stands over https.
+    pub secure_page: Option<SecurePage>,
+    /// What browsers download.
+    pub downloads: Downloads,
     /// Shared by everything that is received.
     pub memory: Arc<Memory>,
     /// Numbers for transfers.
@@ -82,6 +92,9 @@ impl Context {
             numbers: AtomicU64::new(0),
             book: None,
             doors: Vec::new(),
+            links: None,
+            secure_page: None,
+            downloads: Downloads::default(),
             memory: Arc::default(),
         }
     }

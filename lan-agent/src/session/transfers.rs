@@ -9,6 +9,7 @@ use lanyard_transfer::{Manifest, Party};
 use tokio::task::AbortHandle;
 
 use super::memory::Place;
+use super::plain_download::PlainLinks;
 use crate::agent::event::{Direction, Event, Outcome, TransferNumber, Who};
 use crate::source::Collected;
 
@@ -19,7 +20,7 @@ pub(super) struct Known {
     names: Vec<String>,
     label: String,
     files: u64,
-    total_bytes: u64,
+    pub(super) total_bytes: u64,
     direction: Direction,
     /// Whether people were told of it.
     pub(super) announced: bool,
@@ -27,6 +28,10 @@ pub(super) struct Known {
     pub(super) record: Option<PathBuf>,
     /// What to offer anew, should the other side know nothing of a transfer that we try to carry on.
     pub(super) again: Option<Collected>,
+    /// What is offered, as long as a page may want plain links to it.
+    pub(super) offered: Option<Collected>,
+    /// The links that it was told of.
+    pub(super) links: Option<PlainLinks>,
     /// The question about it that is open.
     pub(super) asking: Option<AbortHandle>,
     failures: Vec<FileFailure>,
@@ -56,6 +61,8 @@ impl Known {
             announced: false,
             record: None,
             again: None,
+            offered: None,
+            links: None,
             asking: None,
             failures: Vec::new(),
             accepted: false,

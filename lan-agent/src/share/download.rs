@@ -109,7 +109,10 @@ async fn open(asking: &Asking) -> io::Result<(OpenVersion, bool)> {
     let version = open.version.clone();
     let first = known.first.get_or_insert_with(|| version.clone()).clone();
     if known.last.replace(version.clone()).is_some_and(|last| last.etag() != version.etag()) {
-        *shared.sent.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+        let sent = std::mem::take(&mut *shared.sent.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Kind::Download(download) = &asking.link.kind {
+            download.forget_taken(sent.bytes());
+        }
         asking.link.tell(ShareEvent::Changed { name: asking.path.clone() });
     }
     let begun = shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +229,11 @@ impl Sending {
             let mut sent = shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
             let before = sent.bytes();
             sent.add(part.first, part.end);
-            (before, sent.bytes())
+            let now = sent.bytes();
+            if let Kind::Download(download) = &link.kind {
+                download.note_taken(before, now);
+            }
+            (before, now)
         };
         let (name, from) = (path.clone(), from.clone());
         let is_last = done_bytes >= total_bytes && (before < total_bytes || part.end >= total_bytes);

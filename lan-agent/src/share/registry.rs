@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,8 @@ pub(super) enum Kind {
 pub(super) struct Download {
     /// By path; folders have no file.
     pub(super) entries: BTreeMap<String, Option<Shared>>,
+    /// Bytes of all files that were sent, each counted once.
+    pub(super) taken_bytes: AtomicU64,
 }
 
 /// One file of a link.
@@ -121,8 +124,10 @@ pub struct SharedLink {
     registry: Registry,
     key: TokenKey,
     link: Arc<Link>,
-    /// Its address after the door's, beginning with `/`.
+    /// Its address after the door's, beginning with `/`: of the only file, or of the list of all.
     pub path: String,
+    /// What stands before the path of each file, or before the name of what is uploaded.
+    pub base: String,
 }
 
 /// There are as many links as are allowed.
@@ -150,7 +155,8 @@ impl Registry {
             [ManifestEntry::File { path, .. }] => encode_path(path),
             _ => String::new(),
         };
-        self.add(Kind::Download(Download { entries }), options, |token| format!("/s/{token}/{only_file}"))
+        let download = Download { entries, taken_bytes: AtomicU64::new(0) };
+        self.add(Kind::Download(download), options, |token| (format!("/s/{token}/"), only_file))
     }
 
     /// Makes a link to upload one file to a receive folder.
@@ -158,7 +164,7 @@ impl Registry {
     /// # Errors
     /// There are too many.
     pub fn take_upload(&self, folder: Arc<ReceiveFolder>, options: ShareOptions) -> Result<SharedLink, TooManyLinks> {
-        self.add(Kind::Upload(Upload::new(folder)), options, |token| format!("/u/{token}/"))
+        self.add(Kind::Upload(Upload::new(folder)), options, |token| (format!("/u/{token}/"), String::new()))
     }
 
     /// The link of this token, unless it is over.
@@ -185,7 +191,7 @@ impl Registry {
         &self,
         kind: Kind,
         options: ShareOptions,
-        path: impl FnOnce(&str) -> String,
+        address: impl FnOnce(&str) -> (String, String),
     ) -> Result<SharedLink, TooManyLinks> {
         let token = token::draw();
         let key = token::key(&token);
@@ -198,7 +204,8 @@ impl Registry {
         }
         links.insert(key, link.clone());
         drop(links);
-        Ok(SharedLink { registry: self.clone(), key, link, path: path(&token) })
+        let (base, rest) = address(&token);
+        Ok(SharedLink { registry: self.clone(), key, link, path: format!("{base}{rest}"), base })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TokenKey, Arc<Link>>> {
@@ -218,6 +225,16 @@ impl Download {
     /// Whether every byte of every file was sent at least once.
     pub(super) fn is_used_up(&self) -> bool {
         self.entries.values().flatten().all(Shared::is_taken)
+    }
+
+    /// Some bytes were sent for the first time; `before` and `now` are what was sent of their file.
+    pub(super) fn note_taken(&self, before: u64, now: u64) {
+        self.taken_bytes.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
+    }
+
+    /// What was sent of a file is of no use any more.
+    pub(super) fn forget_taken(&self, bytes: u64) {
+        self.taken_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -249,6 +266,21 @@ impl SharedLink {
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<ShareEvent> {
         self.link.events.subscribe()
+    }
+
+    /// Bytes of all its files that were sent, each counted once.
+    #[must_use]
+    pub fn taken_bytes(&self) -> u64 {
+        match &self.link.kind {
+            Kind::Download(download) => download.taken_bytes.load(Ordering::Relaxed),
+            Kind::Upload(_) => 0,
+        }
+    }
+
+    /// Whether every byte of every file was sent.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        matches!(&self.link.kind, Kind::Download(download) if download.is_used_up())
     }
 
     /// Waits for its time to be over.

@@ -117,6 +117,11 @@ impl Reporter {
                 self.bars.handle_offered(*transfer, *direction, label, *total_bytes);
             }
             Event::Accepted { .. } => {}
+            Event::Download { who, .. } => console.say(&format!(
+                "{} has too little room for it, so its browser downloads it from here over plain http: anybody on this \
+                 network could read it.",
+                describe(who)
+            )),
             Event::Progress { transfer, done_bytes, total_bytes, bytes_per_second, left_seconds, route } => {
                 let progress = Progress {
                     done_bytes: *done_bytes,
@@ -182,6 +187,9 @@ fn finished(direction: Option<Direction>, label: &str, total_bytes: u64, outcome
     match outcome {
         Outcome::Done if receiving => format!("Received {label} ({}), checked.", bytes(total_bytes)),
         Outcome::Done => format!("Sent {label} ({}), checked by the other device.", bytes(total_bytes)),
+        Outcome::Taken => {
+            format!("{label} ({}) was downloaded by the browser there, which checks nothing.", bytes(total_bytes))
+        }
         Outcome::Partly { failed } => {
             format!("{label}: {failed} of its files did not arrive, the others did. Send those again.")
         }
@@ -214,6 +222,7 @@ mod tests {
     fn every_ending_says_what_happened_and_names_the_transfer() {
         let endings = [
             Outcome::Done,
+            Outcome::Taken,
             Outcome::Partly { failed: 2 },
             Outcome::Declined { reason: String::new() },
             Outcome::NoAnswer,

@@ -14,7 +14,14 @@ export const DESKTOP = { width: 1280, height: 800 };
 export interface Options {
   readonly viewport?: { width: number; height: number };
   readonly colorScheme?: "light" | "dark";
+  /** What the browser calls itself, when pages are to take it for another device. */
+  readonly userAgent?: string;
+  /** An origin on plain http that the browser holds to be secure, as one with a certificate would be. */
+  readonly secureOrigin?: string;
 }
+
+/** A page that reads this takes what fits into a phone's memory. */
+export const ANDROID = "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Mobile Safari/537.36";
 
 export class Phone {
   readonly context: BrowserContext;
@@ -29,7 +36,7 @@ export class Phone {
     this.downloads = join(dir, "downloads");
   }
 
-  static async on(host: Host, { viewport = PHONE, colorScheme = "light" }: Options = {}): Promise<Phone> {
+  static async on(host: Host, { viewport = PHONE, colorScheme = "light", userAgent, secureOrigin }: Options = {}): Promise<Phone> {
     const dir = mkdtempSync(join(tmpdir(), "lanyard-phone-"));
     // Playwright talks to the browser over inherited pipes, which cross namespaces.
     const start = join(dir, "chromium");
@@ -40,6 +47,7 @@ export class Phone {
       headless: true,
       viewport,
       colorScheme,
+      ...(userAgent === undefined ? {} : { userAgent }),
       hasTouch: viewport.width < 860,
       // The lab's relay has a certificate of its own making.
       ignoreHTTPSErrors: true,
@@ -56,6 +64,7 @@ export class Phone {
         "--disable-component-update",
         "--disable-sync",
         "--enable-precise-memory-info",
+        ...(secureOrigin === undefined ? [] : [`--unsafely-treat-insecure-origin-as-secure=${secureOrigin}`]),
       ],
     });
     const page = context.pages()[0] ?? (await context.newPage());

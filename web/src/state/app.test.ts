@@ -71,6 +71,7 @@ function page(name: string, options: PageOptions = {}): Page {
     hashPiece,
     pickPlace: null,
     receiveLimitBytes: 64 * 1024 * 1024,
+    download: () => undefined,
     save: async (name, entries) => {
       const [only] = entries;
       saved.set(name, entries.length === 1 && only !== undefined && only.content !== null ? only.content : await zipOf(entries));

@@ -185,6 +185,9 @@ export function startApp(environment: Environment, model: Model): RunningApp {
     declineOffer: (id) => {
       transfers.declineOffer(id, 'declined');
     },
+    downloadOffer: (id) => {
+      contacts.downloadOffer(id);
+    },
     extendOffer: (id) => {
       transfers.extendOffer(id);
     },

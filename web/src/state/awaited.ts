@@ -47,6 +47,7 @@ export function awaitedActions(model: Model, running: Promise<Actions>): Actions
     sendText: later('sendText'),
     acceptOffer: later('acceptOffer'),
     declineOffer: later('declineOffer'),
+    downloadOffer: later('downloadOffer'),
     extendOffer: later('extendOffer'),
     pause: later('pause'),
     resume: later('resume'),

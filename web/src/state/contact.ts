@@ -42,6 +42,8 @@ export interface Contact {
   /** Whether the two people want the other device remembered, said in this session. */
   wantedHere: boolean;
   wantedThere: boolean;
+  /** Its server served this page (HT-30). */
+  servesPage: boolean;
   /** It gave up its place in the mailbox: when its link is lost, too, it is not there. */
   left: boolean;
 }
@@ -85,6 +87,7 @@ export function newContact({ id, name, platform, source, device, rang }: Strange
     key: null,
     wantedHere: false,
     wantedThere: false,
+    servesPage: false,
     left: false,
   };
 }
@@ -117,6 +120,7 @@ export function viewOf(contact: Contact, memory: Memory): DeviceView {
     policy: memory.device?.policy ?? null,
     lastSeenMs: memory.device?.lastSeenMs ?? null,
     inOtherTab: memory.device !== null && memory.elsewhere,
+    servesPage: contact.servesPage,
   };
 }
 
@@ -149,6 +153,7 @@ export function listedView({ device, name, platform, source }: ListedDevice): De
     policy: null,
     lastSeenMs: null,
     inOtherTab: false,
+    servesPage: false,
   };
 }
 

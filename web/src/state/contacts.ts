@@ -248,6 +248,12 @@ export class Contacts {
     else this.#send(id, items);
   }
 
+  /** Asks for links to an offer that the browser is to download. */
+  downloadOffer(offerId: string): void {
+    const deviceId = this.#transfers.askForLinks(offerId);
+    if (deviceId !== null) this.#contacts.get(deviceId)?.peer?.tellHttpWanted(offerId);
+  }
+
   sendText(id: string, text: string): void {
     if (text === '') this.#toasts.show({ kind: 'nothing_to_send' });
     else if (new TextEncoder().encode(text).length > TEXT_BYTES) this.#toasts.show({ kind: 'text_too_long', limitBytes: TEXT_BYTES });
@@ -362,6 +368,16 @@ export class Contacts {
         },
         onRemember: (wanted) => {
           this.#handleRemember(contact, wanted);
+        },
+        onDoor: (securePage) => {
+          // Another agent's server is reached by way of the one that served this page.
+          if (contact.source === 'mdns') return;
+          contact.servesPage = true;
+          this.#model.door.securePage = securePage;
+          this.publish();
+        },
+        onHttpLinks: (transfer, base) => {
+          if (contact.servesPage) this.#transfers.handleLinks(transfer, base);
         },
         onBye: () => {
           // It ended before there was a connection: something stood in the way, and this person should know.

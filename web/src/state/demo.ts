@@ -51,6 +51,7 @@ export function demoDevice(over: Partial<DeviceView> = {}): DeviceView {
     policy: null,
     lastSeenMs: null,
     inOtherTab: false,
+    servesPage: false,
     ...over,
   };
 }
@@ -79,6 +80,7 @@ export function demoOffer(over: Partial<OfferView> = {}): OfferView {
     totalBytes: 1_815_100_812,
     space: { state: 'fits', freeBytes: 41_000_000_000 },
     byPolicy: false,
+    download: 'not_asked',
     expiresAtMs: Date.now() + 60_000,
     ...over,
   };
@@ -95,7 +97,7 @@ export function demoTransfer(over: Partial<TransferView> = {}): TransferView {
     fileCount: 1,
     doneFiles: 0,
     files: [
-      { id: 0, path: 'holiday.zip', sizeBytes: 3_600_000_000, doneBytes: 2_304_000_000, state: 'moving', failure: null },
+      { id: 0, path: 'holiday.zip', sizeBytes: 3_600_000_000, doneBytes: 2_304_000_000, state: 'moving', failure: null, href: null },
     ],
     state: { kind: 'moving' },
     totalBytes: 3_600_000_000,
@@ -108,6 +110,7 @@ export function demoTransfer(over: Partial<TransferView> = {}): TransferView {
     canSave: false,
     canRetry: false,
     storage: 'memory',
+    listHref: null,
     ...over,
   };
 }
@@ -116,7 +119,7 @@ export function demoTransfer(over: Partial<TransferView> = {}): TransferView {
 export function demoModel(change: (model: Model) => void = () => undefined): Model {
   const model = initialModel(
     { name: 'Amber Heron', platform: 'phone', visibleUntilMs: null, firstRun: false },
-    { kind: 'lan', storage: 'memory', receiveLimitBytes: 268_435_456, canCopy: true, canShare: false },
+    { kind: 'lan', storage: 'memory', receiveLimitBytes: 268_435_456, securePage: null, canCopy: true, canShare: false },
   );
   model.server = { state: 'online' };
   model.devices = [
@@ -220,6 +223,11 @@ export function demoApp(change?: (model: Model) => void): DemoApp {
       calls.push(['acceptOffer', offerId]);
       model.offers = without(model.offers, offerId);
       model.transfers.unshift(demoTransfer({ id: offerId, direction: 'receive' }));
+    },
+    downloadOffer: (offerId) => {
+      calls.push(['downloadOffer', offerId]);
+      const offer = model.offers.find(({ id }) => id === offerId);
+      if (offer !== undefined) offer.download = 'asked';
     },
     declineOffer: (offerId) => {
       calls.push(['declineOffer', offerId]);

@@ -41,6 +41,8 @@ export interface Environment {
   pickPlace: ((transfer: string, name: string) => Promise<boolean>) | null;
   /** Largest batch this page takes, when the free space alone does not say. */
   receiveLimitBytes: number | null;
+  /** Has the browser download an address of this page's own server. */
+  download: (href: string) => void;
   /** Hands files to the browser's downloads: one as it is, several as one zip. */
   save: (name: string, entries: readonly ZipEntry[]) => Promise<void>;
 }

@@ -20,5 +20,5 @@ export function initialModel(self: SelfView, door: DoorView): Model {
 /** What is known of this device before anything was read from its storage: it has no name yet. */
 export function firstModel(platform: Platform, door: Pick<DoorView, 'kind' | 'canCopy' | 'canShare'>): Model {
   const self: SelfView = { name: '', platform, visibleUntilMs: null, firstRun: false };
-  return initialModel(self, { ...door, storage: 'memory', receiveLimitBytes: null });
+  return initialModel(self, { ...door, storage: 'memory', receiveLimitBytes: null, securePage: null });
 }

@@ -58,6 +58,8 @@ export interface DoorView {
   storage: 'disk' | 'memory';
   /** Largest single batch this page can receive, in bytes; `null` when only the free space counts. */
   receiveLimitBytes: number | null;
+  /** Where the same page stands over https, if the agent that serves this one told of it. Hostile. */
+  securePage: string | null;
   canCopy: boolean;
   canShare: boolean;
 }
@@ -119,6 +121,8 @@ export interface DeviceView {
   lastSeenMs: number | null;
   /** Remembered, and another tab of this browser answers for it. */
   inOtherTab: boolean;
+  /** Its server served this page, so that the browser can download from it in the clear. */
+  servesPage: boolean;
 }
 
 export type { Policy };
@@ -173,6 +177,8 @@ export interface OfferView {
   space: SpaceView;
   /** The policy of a remembered device accepts it as soon as the space is known to do: nobody needs to be asked. */
   byPolicy: boolean;
+  /** Of what is too large for this page: whether the browser may download it, which the person has to ask for. */
+  download: 'not_asked' | 'asked' | 'unanswered';
   /** Declined by itself then (milliseconds since 1970). */
   expiresAtMs: number;
 }
@@ -221,6 +227,8 @@ export interface TransferView {
   canRetry: boolean;
   /** Where received files are kept. */
   storage: 'disk' | 'memory';
+  /** Where a browser finds a list of all its files; `null` unless it is `by_browser`. */
+  listHref: string | null;
 }
 
 export type TransferState =
@@ -235,6 +243,8 @@ export type TransferState =
    * `permission`: the browser must be allowed to read the files again. `files`: they must be picked again.
    */
   | { kind: 'kept'; needs: 'device' | 'permission' | 'files' }
+  /** The browser downloads it in the clear, outside of this page; nobody checks it. */
+  | { kind: 'by_browser' }
   /** Every file's hash was compared. */
   | { kind: 'done' }
   /** Ended, but some files failed; `files` says which. */
@@ -253,6 +263,8 @@ export interface TransferFileView {
   doneBytes: number;
   state: 'waiting' | 'moving' | 'done' | 'failed';
   failure: TransferFailure | null;
+  /** Where a browser downloads it; `null` unless the transfer is `by_browser`. */
+  href: string | null;
 }
 
 /** Rows of one batch kept in the model; a larger batch shows its count. */
@@ -278,6 +290,8 @@ export interface ToastView {
 /** Something that happened and needs no answer. Names are hostile. */
 export type Notice =
   | { kind: 'device_connected'; name: string }
+  /** The browser downloads one file, or each of several when it is tapped. */
+  | { kind: 'by_browser'; title: string; fileCount: number }
   | { kind: 'joiner_refused' }
   | { kind: 'device_away'; name: string }
   | { kind: 'text_received'; name: string; textId: string }
@@ -340,6 +354,8 @@ export interface Actions {
 
   acceptOffer(offerId: string): void;
   declineOffer(offerId: string): void;
+  /** Lets the browser download an offer that is too large for this page, in the clear. */
+  downloadOffer(offerId: string): void;
   /** Another 60 s to answer. */
   extendOffer(offerId: string): void;
 

@@ -68,6 +68,7 @@ class Browser {
         hashPiece,
         pickPlace: null,
         receiveLimitBytes: null,
+        download: () => undefined,
         save: () => Promise.resolve(),
       },
       model,

@@ -39,6 +39,11 @@ export function titleOf(entries: readonly OfferedEntry[]): string {
   return entries[0]?.path.split('/')[0] ?? '';
 }
 
+/** Where a browser downloads a file of a link (HT-30). */
+export function hrefOf(base: string, path: string): string {
+  return base + path.split('/').map(encodeURIComponent).join('/');
+}
+
 export function baseName(path: string): string {
   return path.split('/').at(-1) ?? path;
 }

@@ -25,10 +25,12 @@ import {
   type Trust,
 } from './model';
 import type { Toasts } from './toasts';
-import { baseName, declined, fileFailure, titleOf, zipName } from './transfer_terms';
+import { baseName, declined, fileFailure, hrefOf, titleOf, zipName } from './transfer_terms';
 
 /** Time to answer an offer. */
 const ANSWER_MS = 60_000;
+/** An agent that is there has made its links sooner. */
+const LINKS_MS = 10_000;
 /** Offers that wait for an answer at once; more are told that this device is busy. */
 const WAITING_OFFERS = 8;
 /** Entries of an offer that are shown. */
@@ -201,6 +203,7 @@ export class Transfers {
       totalBytes,
       space: { state: 'checking' },
       byPolicy,
+      download: 'not_asked',
       expiresAtMs: 0,
     };
     this.#model.offers.push(offer);
@@ -252,6 +255,39 @@ export class Transfers {
     this.#removeOffer(id);
     this.#addRow(id, deviceId, deviceName, transfer, { kind: 'moving' });
     transfer.exchange?.accept(id);
+  }
+
+  /** The person wants the browser to download it. The device to ask for links; `null` when it need not be asked. */
+  askForLinks(id: string): string | null {
+    const offer = this.#model.offers.find((one) => one.id === id);
+    if (offer?.space.state !== 'too_large' || offer.download === 'asked') return null;
+    offer.download = 'asked';
+    this.extendOffer(id);
+    this.#environment.clock.after(LINKS_MS, () => {
+      const waiting = this.#model.offers.find((one) => one.id === id);
+      if (waiting?.download === 'asked') waiting.download = 'unanswered';
+    });
+    return offer.deviceId;
+  }
+
+  /** The links are there: the offer is over, and the browser goes on outside of this page (HT-31). */
+  handleLinks(id: string, base: string): void {
+    const offer = this.#model.offers.find((one) => one.id === id);
+    const transfer = this.#transfers.get(id);
+    if (offer?.download !== 'asked' || transfer === undefined) return;
+    this.#removeOffer(id);
+    transfer.exchange?.decline(id, 'other');
+    const row = this.#addRow(id, offer.deviceId, offer.deviceName, transfer, { kind: 'by_browser' });
+    this.#show(row, { kind: 'by_browser' }, this.#environment.wallClock());
+    row.listHref = base;
+    for (const file of row.files) {
+      const entry = transfer.entries[file.id];
+      file.href = hrefOf(base, entry?.offeredPath ?? file.path);
+    }
+    const [only] = row.files;
+    // More than one at a time is what browsers ask their person about.
+    if (row.fileCount === 1 && only?.href !== null && only !== undefined) this.#environment.download(only.href);
+    this.#toasts.show({ kind: 'by_browser', title: row.title, fileCount: row.fileCount });
   }
 
   declineOffer(id: string, reason: DeclineReason): void {
@@ -528,6 +564,7 @@ export class Transfers {
         doneBytes: 0,
         state: 'waiting',
         failure: null,
+        href: null,
       })),
       state,
       totalBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
@@ -540,6 +577,7 @@ export class Transfers {
       canSave: false,
       canRetry: false,
       storage: this.#environment.sink.storage,
+      listHref: null,
     };
     const ended = this.#model.transfers.filter(({ endedAtMs }) => endedAtMs !== null);
     for (const old of ended.slice(ENDED_ROWS)) this.remove(old.id);

@@ -2,6 +2,7 @@
 
 mod linking;
 mod offers;
+mod plain_links;
 mod remembering;
 
 use std::collections::VecDeque;
@@ -176,6 +177,7 @@ impl Conversation {
         self.context.tell(Event::Met { who: self.who.clone() });
         self.nearby.mark_changed();
         self.begin_remembering();
+        self.tell_door();
         while self.turn().await == Next::GoOn {}
         self.end().await;
     }
@@ -251,6 +253,8 @@ impl Conversation {
                 if let Some(id) = found {
                     // An error means that it ended meanwhile.
                     let _ = self.exchange.cancel(id, CancelReason::ByPerson);
+                } else {
+                    self.context.downloads.cancel(transfer);
                 }
             }
             Command::Remember { reply } => self.want_remembered(Some(reply)),
@@ -286,9 +290,10 @@ impl Conversation {
         &mut self,
         collected: Collected,
         manifest: Manifest,
-        known: Known,
+        mut known: Known,
     ) -> Result<TransferNumber, String> {
         let (transfer, number) = (TransferId(rand::random()), known.number);
+        known.offered = self.has_door().then(|| collected.clone());
         self.disk.add_source(transfer, SourceFiles::new(collected.files)).await;
         self.exchange.offer(Instant::now(), transfer, manifest).map_err(|error| error.to_string())?;
         self.know(transfer, known);
@@ -326,6 +331,7 @@ impl Conversation {
         self.peer_away = false;
         self.nearby.mark_changed();
         self.begin_remembering();
+        self.tell_door();
     }
 
     // --- mailbox ---
@@ -404,6 +410,9 @@ impl Conversation {
             // This device shows no list of its own.
             PeerMessage::Nearby { .. } => {}
             PeerMessage::Remember { wanted, doors } => self.handle_remember(wanted, doors),
+            PeerMessage::HttpWanted { transfer } => self.tell_links(transfer),
+            // This device takes files over its own link only.
+            PeerMessage::Door { .. } | PeerMessage::HttpLinks { .. } => {}
             PeerMessage::Bye => {
                 self.warn_if_never_bound("stopped");
                 return Next::End;

@@ -109,13 +109,18 @@ impl Conversation {
                 let wanted = self.exchange.accepted(transfer).unwrap_or_default();
                 if let Some(known) = self.transfers.get_mut(&transfer) {
                     known.accepted = true;
+                    (known.offered, known.links) = (None, None);
                     if let Some(path) = &known.record {
                         sent_record::keep(path, &SentRecord { transfer, wanted });
                     }
                     self.context.tell(Event::Accepted { transfer: known.number });
                 }
             }
-            ExchangeEvent::Declined { transfer, reason } => self.finish(transfer, declined(reason)),
+            ExchangeEvent::Declined { transfer, reason } => {
+                if !(reason == DeclineReason::Other && self.leave_to_browser(transfer)) {
+                    self.finish(transfer, declined(reason));
+                }
+            }
             ExchangeEvent::Paused { transfer, reason, by } => self.handle_paused(transfer, reason, by),
             ExchangeEvent::Unpaused { transfer } => {
                 if let Some(known) = self.transfers.get_mut(&transfer) {

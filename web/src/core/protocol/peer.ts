@@ -1,9 +1,13 @@
 /** Device ↔ device through the mailbox, after unsealing: the other device is not trusted to speak correctly. */
+import { decodeBase64Url } from './base64url';
 import { DecodeError, Fields, U16, U32, parseJson, textItem } from './decode';
 import type { PeerMessage } from './generated/PeerMessage';
 import type { Signal } from './generated/Signal';
 import { BODY_BYTES, DOORS, DOOR_BYTES, NEARBY_DEVICES } from './limits';
 import { decodeListedDevice } from './signaling';
+
+/** Bytes of `/s/<token>/`. */
+const LINK_BASE_BYTES = 26;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
@@ -33,9 +37,28 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
         wanted: fields.flag('wanted'),
         doors: fields.has('doors') ? fields.list('doors', DOORS, textItem(DOOR_BYTES)) : [],
       };
+    case 'door':
+      return fields.has('secure') ? { type, secure: securePage(fields.text('secure', DOOR_BYTES)) } : { type };
+    case 'http_wanted':
+      return { type, transfer: fields.id('transfer') };
+    case 'http_links':
+      return { type, transfer: fields.id('transfer'), base: linkBase(fields.text('base', LINK_BASE_BYTES)) };
     default:
       throw new DecodeError('type', 'not a message this version knows');
   }
+}
+
+/** `/s/<token>/`. */
+function linkBase(text: string): string {
+  const token = /^\/s\/([\w-]{22})\/$/.exec(text)?.[1];
+  if (token === undefined || decodeBase64Url(token) === null) throw new DecodeError('base', 'not where a link begins');
+  return text;
+}
+
+/** No user, query or fragment: what a person reads is where it leads. */
+function securePage(text: string): string {
+  if (!/^https:\/\/[\w.~:/[\]-]+\/$/.test(text)) throw new DecodeError('secure', 'not the address of a page over https');
+  return text;
 }
 
 function decodeSignal(fields: Fields): Signal {

@@ -459,7 +459,8 @@ export class BrowserExchange implements Exchange {
 
 /** Shown and saved under the safe form of its path, never under what was sent. */
 function offeredEntry(entry: ManifestEntry, path: string): OfferedEntry {
-  return { kind: entry.kind, path, sizeBytes: entry.kind === 'file' ? entry.size_bytes : 0 };
+  const offered: OfferedEntry = { kind: entry.kind, path, sizeBytes: entry.kind === 'file' ? entry.size_bytes : 0 };
+  return entry.path === path ? offered : { ...offered, offeredPath: entry.path };
 }
 
 function failureOf(error: unknown): SinkFailure {

@@ -72,6 +72,8 @@ function side(session: Session): Side {
       onNearby: (devices) => seen.lists.push(devices),
       onHere: (device) => seen.happened.push(`here ${device}`),
       onRemember: () => undefined,
+      onDoor: () => undefined,
+      onHttpLinks: () => undefined,
       onBye: note('bye'),
       onBroken: note('broken'),
     },

@@ -50,6 +50,10 @@ export interface ConnectionEvents {
   onHere(device: string): void;
   /** Whether the person there wants this device remembered. */
   onRemember(wanted: boolean): void;
+  /** Its own server served this page: browsers can download from it, and it may have the same page over https (HT-30). */
+  onDoor(securePage: string | null): void;
+  /** Where a browser downloads the files of an offer. */
+  onHttpLinks(transfer: string, base: string): void;
   /** The other device left on purpose. Nothing comes after. */
   onBye(): void;
   /** The link ends at somebody else, or the mailbox is tampered with. Nothing comes after. */
@@ -153,6 +157,11 @@ export class Connection {
     if (!this.#over) this.#tell({ type: 'remember', wanted, doors: [] });
   }
 
+  /** This page cannot hold an offer, and its person agreed to download it in the clear (HT-30). */
+  tellHttpWanted(transfer: string): void {
+    if (!this.#over) this.#tell({ type: 'http_wanted', transfer });
+  }
+
   /** Nothing was heard for a while: look for a path again, and go on until something is heard. */
   handleSilent(): void {
     this.#decide((paths, now) => {
@@ -217,6 +226,15 @@ export class Connection {
       case 'remember':
         // The doors of agents are plain http: no other page may connect there.
         this.#events.onRemember(message.wanted);
+        break;
+      case 'door':
+        this.#events.onDoor(message.secure ?? null);
+        break;
+      case 'http_links':
+        this.#events.onHttpLinks(message.transfer, message.base);
+        break;
+      case 'http_wanted':
+        // A page has no server to make links at.
         break;
       case 'bye':
         this.close();

@@ -18,6 +18,8 @@ export type OutgoingItem =
 export interface OfferedEntry {
   kind: 'file' | 'folder';
   path: string;
+  /** As it was offered, where that is another one. */
+  offeredPath?: string;
   sizeBytes: number;
 }
 

@@ -39,6 +39,8 @@ export interface PeerEvents {
   onNearby(devices: readonly ListedDevice[]): void;
   onHere(device: string): void;
   onRemember(wanted: boolean): void;
+  onDoor(securePage: string | null): void;
+  onHttpLinks(transfer: string, base: string): void;
   /** It left on purpose. Nothing comes after. */
   onBye(): void;
   /** A link ended at somebody else. Nothing comes after. */
@@ -125,6 +127,10 @@ export class Peer {
 
   tellRemember(wanted: boolean): void {
     if (this.#phase.phase === 'met') this.#phase.connection.tellRemember(wanted);
+  }
+
+  tellHttpWanted(transfer: string): void {
+    if (this.#phase.phase === 'met') this.#phase.connection.tellHttpWanted(transfer);
   }
 
   route(): Promise<Route | null> {
@@ -273,6 +279,12 @@ export class Peer {
         },
         onRemember: (wanted) => {
           this.#events.onRemember(wanted);
+        },
+        onDoor: (securePage) => {
+          this.#events.onDoor(securePage);
+        },
+        onHttpLinks: (transfer, base) => {
+          this.#events.onHttpLinks(transfer, base);
         },
         onBye: () => {
           this.#end();

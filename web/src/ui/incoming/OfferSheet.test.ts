@@ -6,9 +6,10 @@ import type { OfferView } from '../../state/model';
 import { fillInJsdom } from '../jsdom';
 import OfferSheet from './OfferSheet.svelte';
 
-function sheet(over: Partial<OfferView> = {}) {
-  const calls = { onaccept: vi.fn(), ondecline: vi.fn(), onextend: vi.fn() };
-  render(OfferSheet, { offer: demoOffer(over), waiting: 0, storage: 'memory', remember: 'no', lanPage: false, ...calls });
+function sheet(over: Partial<OfferView> = {}, door: { servesPage?: boolean; securePage?: string } = {}) {
+  const calls = { onaccept: vi.fn(), ondecline: vi.fn(), ondownload: vi.fn(), onextend: vi.fn() };
+  const page = { storage: 'memory', remember: 'no', lanPage: false, servesPage: false, securePage: null, ...door } as const;
+  render(OfferSheet, { offer: demoOffer(over), waiting: 0, ...page, ...calls });
   return calls;
 }
 
@@ -63,8 +64,43 @@ describe('OfferSheet', () => {
     expect(onaccept).not.toHaveBeenCalled();
   });
 
+  describe('with more than the page can hold', () => {
+    const space = { state: 'too_large', limitBytes: 268_000_000, where: 'memory' } as const;
+
+    it('lets the browser download it, after saying what that means', async () => {
+      const { ondownload, onaccept } = sheet({ space }, { servesPage: true });
+      expect(screen.getByTestId('download-consent').textContent).toContain('anybody on this network could read');
+      expect(screen.queryByTestId('accept')).toBeNull();
+      expect(screen.queryByTestId('secure-page')).toBeNull();
+      await fireEvent.keyDown(window, { key: 'Enter' });
+      expect(ondownload).not.toHaveBeenCalled();
+      await fireEvent.click(screen.getByTestId('download'));
+      expect(ondownload).toHaveBeenCalledOnce();
+      expect(onaccept).not.toHaveBeenCalled();
+    });
+
+    it('names the secure page where there is one', () => {
+      sheet({ space }, { servesPage: true, securePage: 'https://relay.example/' });
+      const link = screen.getByTestId<HTMLAnchorElement>('secure-page');
+      expect(link.href).toBe('https://relay.example/');
+      expect(link.textContent).toContain('relay.example');
+    });
+
+    it('says that it waits for the links, and that none came', () => {
+      sheet({ space, download: 'asked' }, { servesPage: true });
+      expect(screen.getByTestId<HTMLButtonElement>('download').disabled).toBe(true);
+      expect(screen.getByText(/Asking/)).toBeTruthy();
+    });
+
+    it('offers no download from a device that did not serve the page', () => {
+      sheet({ space });
+      expect(screen.queryByTestId('download')).toBeNull();
+      expect(accept().disabled).toBe(true);
+    });
+  });
+
   it('says exactly how much does not fit', () => {
     sheet({ space: { state: 'too_large', limitBytes: 268_000_000, where: 'memory' }, totalBytes: 1_800_000_000 });
-    expect(screen.getByRole('alert').textContent?.replaceAll('\u00a0', ' ')).toContain('1.8 GB is more than this page can hold: 268 MB');
+    expect(screen.getByRole('alert').textContent?.replaceAll('\u00a0', ' ')).toContain('1.8 GB is too large for this page, which can hold 268 MB');
   });
 });

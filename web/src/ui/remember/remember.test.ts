@@ -16,8 +16,8 @@ beforeEach(() => {
 describe('the tick in the sheet of an offer', () => {
   function sheet(remember: RememberView, lanPage = false) {
     const onaccept = vi.fn();
-    const calls = { onaccept, ondecline: vi.fn(), onextend: vi.fn() };
-    render(OfferSheet, { offer: demoOffer(), waiting: 0, storage: 'disk', remember, lanPage, ...calls });
+    const calls = { onaccept, ondecline: vi.fn(), ondownload: vi.fn(), onextend: vi.fn() };
+    render(OfferSheet, { offer: demoOffer(), waiting: 0, storage: 'disk', remember, lanPage, servesPage: false, securePage: null, ...calls });
     return onaccept;
   }
 

@@ -11,6 +11,7 @@ export function toneOf(state: TransferState): Tone {
     case 'paused':
     case 'declined':
     case 'cancelled':
+    case 'by_browser':
       return 'still';
     case 'interrupted':
     case 'kept':

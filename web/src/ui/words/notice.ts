@@ -19,6 +19,8 @@ export function noticeSentence(notice: Notice): string {
       return t('notice.joiner_refused');
     case 'device_connected':
       return t('notice.device_connected', { name: safe(notice.name) });
+    case 'by_browser':
+      return t('notice.by_browser', { title: safe(notice.title), n: notice.fileCount });
     case 'device_away':
       return t('notice.device_away', { name: safe(notice.name) });
     case 'text_received':
@@ -66,6 +68,7 @@ export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
     case 'text_too_long':
       return 'bad';
     case 'device_connected':
+    case 'by_browser':
     case 'text_received':
     case 'offer_declined':
     case 'transfer_cancelled':

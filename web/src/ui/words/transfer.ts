@@ -31,6 +31,7 @@ export function groupOf({ state }: TransferView): TransferGroup {
     case 'waiting':
     case 'kept':
       return 'waiting';
+    case 'by_browser':
     case 'done':
     case 'partly_done':
     case 'declined':
@@ -63,6 +64,8 @@ export function stateSentence(transfer: TransferView, nowMs: number): string | n
       if (state.needs === 'permission') return t('transfer.kept.permission');
       if (state.needs === 'files') return t('transfer.kept.files');
       return transfer.direction === 'send' ? t('transfer.kept.send', { name }) : t('transfer.kept.receive', { kept, name });
+    case 'by_browser':
+      return t('transfer.by_browser');
     case 'done':
       return t(transfer.direction === 'send' ? 'transfer.done.send' : 'transfer.done.receive');
     case 'partly_done':
