@@ -24,7 +24,8 @@ test.beforeEach(async () => {
   test.setTimeout(PATIENCE_MS + 120_000);
   lab = await Lab.lan("pc", "phone", "laptop");
   const pc = lab.host("pc");
-  // On its own host a page has an origin that browsers hold to be secure; on another one it is on plain http.
+  // On its own host a page has an origin that browsers hold to be secure; on another one the browser is told to take it for
+  // one, as it would with a certificate: else it could not hold what is moved.
   hosts = onLoopback ? [pc, pc, pc] : [pc, lab.host("phone"), lab.host("laptop")];
   agent = await Agent.up(pc);
 });
@@ -62,8 +63,8 @@ async function measured(way: string, move: () => Promise<void>): Promise<void> {
 async function connect(number: number): Promise<{ phone: Phone; name: string }> {
   const host = hosts[number] ?? hosts[0];
   if (host === undefined) throw new Error("no host");
-  const phone = await Phone.on(host, { viewport: DESKTOP });
   const link = onLoopback ? screens.secure(agent.newestLink) : agent.newestLink;
+  const phone = await Phone.on(host, { viewport: DESKTOP, secureOrigin: new URL(link).origin });
   await screens.openLink(phone.page, link);
   await screens.connected(phone.page, agent.name);
   await expect.poll(() => agent.newestLink).not.toBe(link);
