@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use tokio::sync::{Mutex, mpsc};
 
 use super::code_line::{CodeLine, Typed};
+use super::format::wrap;
 use super::keys::Keys;
 use super::qr::{self, QrStyle};
 
@@ -76,6 +77,18 @@ impl Console {
 
     /// A line on stderr, above the bars, even when quiet.
     pub fn complain(&self, line: &str) {
+        self.write(&self.wrapped(line));
+    }
+
+    /// As it fits this terminal; whoever reads something else gets the line whole.
+    fn wrapped(&self, line: &str) -> String {
+        match self.columns().filter(|_| self.0.is_terminal) {
+            Some(columns) => wrap(line, columns),
+            None => line.to_owned(),
+        }
+    }
+
+    fn write(&self, line: &str) {
         self.0.bars.suspend(|| {
             // A closed stderr ends no transfer.
             let _ = writeln!(io::stderr(), "{line}");
@@ -84,7 +97,8 @@ impl Console {
 
     /// What nobody may overlook, in red where there are colours.
     pub fn alarm(&self, line: &str) {
-        if self.0.style.color { self.complain(&format!("\x1b[1;31m{line}\x1b[0m")) } else { self.complain(line) }
+        let line = self.wrapped(line);
+        if self.0.style.color { self.write(&format!("\x1b[1;31m{line}\x1b[0m")) } else { self.write(&line) }
     }
 
     /// A result: a line on stdout.
@@ -109,12 +123,12 @@ impl Console {
             (_, false) => qr::draw(link, QrStyle::AsciiPlain, columns),
         };
         if let Some(drawing) = drawing {
-            self.say(drawing.trim_end_matches('\n'));
+            self.write(drawing.trim_end_matches('\n'));
         }
     }
 
     /// Columns of the terminal; of `COLUMNS` when stderr is none.
-    fn columns(&self) -> Option<usize> {
+    pub(super) fn columns(&self) -> Option<usize> {
         if self.0.is_terminal {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
             let columns = size.map_or(0, |size| usize::from(size.ws_col));

@@ -45,9 +45,38 @@ pub fn shorten(name: &str, columns: usize) -> String {
     characters[..head].iter().chain(['…'].iter()).chain(characters[characters.len() - tail..].iter()).collect()
 }
 
+/// Breaks sentences between words, so that a terminal of that many columns does not break them within one. What has no
+/// space, such as a link, stays whole.
+pub(super) fn wrap(text: &str, columns: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len());
+    let mut column = 0;
+    for (at, word) in text.split(' ').enumerate() {
+        let width = word.chars().count();
+        if at > 0 && column + 1 + width > columns && column > 0 {
+            wrapped.push('\n');
+            column = 0;
+        } else if at > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column = word.rsplit_once('\n').map_or(column + width, |(_, last)| last.chars().count());
+    }
+    wrapped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_break_between_words_and_links_do_not_break() {
+        assert_eq!(wrap("Nothing was moved.", 80), "Nothing was moved.");
+        assert_eq!(wrap("Sent it, checked by the other device.", 16), "Sent it, checked\nby the other\ndevice.");
+        assert_eq!(wrap("See http://192.168.1.5:53380/ now", 10), "See\nhttp://192.168.1.5:53380/\nnow");
+        assert_eq!(wrap("two\nlines of it", 9), "two\nlines of\nit");
+        assert_eq!(wrap("", 10), "");
+    }
 
     #[test]
     fn bytes_are_decimal_with_one_decimal_under_ten() {

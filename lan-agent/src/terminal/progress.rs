@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Console, bytes, duration, shorten};
 use crate::agent::event::{Direction, Route, TransferNumber};
@@ -72,8 +72,10 @@ impl Bars {
         let use_bar = self.console.is_terminal() && !self.console.style().quiet;
         if use_bar && (shown.bar.is_some() || bars_now < MAX_BARS) {
             let ascii = self.console.style().ascii;
-            let bar =
-                shown.bar.get_or_insert_with(|| self.console.bars().add(bar(&shown.label, shown.total_bytes, ascii)));
+            let columns = self.console.columns().unwrap_or(80);
+            let bar = shown
+                .bar
+                .get_or_insert_with(|| self.console.bars().add(bar(&shown.label, shown.total_bytes, ascii, columns)));
             bar.set_length(progress.total_bytes);
             bar.set_position(progress.done_bytes);
             bar.set_message(details(&progress));
@@ -99,14 +101,26 @@ impl Bars {
     }
 }
 
-fn bar(label: &str, total_bytes: u64, ascii: bool) -> ProgressBar {
-    let bar = ProgressBar::new(total_bytes);
-    // The template is a constant, so it parses.
-    if let Ok(style) = ProgressStyle::with_template("{prefix:28}  {bar:20}  {percent:>3} %  {msg}") {
+fn bar(label: &str, total_bytes: u64, ascii: bool, columns: usize) -> ProgressBar {
+    // Drawn from when it is among the others: what it drew by itself before, nobody would clear.
+    let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::hidden());
+    let (name_columns, template) = layout(columns);
+    // The templates are constants, so they parse.
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars(if ascii { "=> " } else { "━╸ " }));
     }
-    bar.set_prefix(shorten(label, 28));
+    bar.set_prefix(shorten(label, name_columns));
     bar
+}
+
+/// Columns for the name, and the line that it stands in. A line that is longer than the terminal could not be cleared:
+/// its end is cut instead.
+fn layout(columns: usize) -> (usize, &'static str) {
+    match columns {
+        100.. => (28, "{prefix:28}  {bar:20}  {percent:>3} %  {wide_msg}"),
+        70.. => (18, "{prefix:18}  {bar:12}  {percent:>3} %  {wide_msg}"),
+        _ => (12, "{prefix:12}  {percent:>3} %  {wide_msg}"),
+    }
 }
 
 /// `2.3 GB/3.6 GB  38 MB/s  35 s  LAN`

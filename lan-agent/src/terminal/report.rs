@@ -105,14 +105,13 @@ impl Reporter {
                 console.say(&format!("Interrupted: {} is out of reach. It carries on when it is back.", describe(who)));
             }
             Event::Left { who } => console.say(&format!("{} has left.", describe(who))),
-            Event::Offered { transfer, direction, who, label, files, total_bytes } => {
+            Event::Offered { transfer, direction, who, label, total_bytes, .. } => {
                 let label = display(label);
                 let direction_words = match direction {
                     Direction::Sending => "Offered to",
                     Direction::Receiving => "Offered by",
                 };
-                let amount =
-                    if *files == 1 { bytes(*total_bytes) } else { format!("{files} files, {}", bytes(*total_bytes)) };
+                let amount = bytes(*total_bytes);
                 console.say(&format!("{direction_words} {}: {label} ({amount}).", describe(who)));
                 self.bars.handle_offered(*transfer, *direction, label, *total_bytes);
             }
