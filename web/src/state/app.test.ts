@@ -351,7 +351,11 @@ describe('meeting', () => {
     const typer = page('Violet Otter');
     typer.actions.enterCode('4821-pinao-tiger');
     typer.actions.enterCode('https://elsewhere.example/#1.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA');
-    expect(typer.model.toasts.map(({ notice }) => 'failure' in notice && notice.failure)).toEqual(['not_a_link', 'other_server']);
+    expect(typer.model.toasts.map(({ notice }) => notice)).toEqual([
+      { kind: 'meeting_failed', name: null, failure: 'not_a_link' },
+      { kind: 'other_server', host: 'elsewhere.example' },
+    ]);
+    expect(typer.model.devices, 'nothing was begun there').toEqual([]);
   });
 
   async function comparing(): Promise<{ caller: Page; called: Page; right: number; callerId: string; calledId: string }> {

@@ -129,7 +129,7 @@ export function startApp(environment: Environment, model: Model): RunningApp {
         if (text.includes('#')) {
           const link = Link.parse(text);
           if (hostOf(link.base) === hostOf(environment.origin)) openLink(link, () => undefined);
-          else failed('other_server');
+          else toasts.show({ kind: 'other_server', host: hostOf(link.base) });
           return;
         }
         openCode(Code.parse(text)).catch((error: unknown) => {

@@ -304,6 +304,8 @@ export type Notice =
   /** Both wanted it. */
   | { kind: 'device_remembered'; name: string }
   | { kind: 'meeting_failed'; name: string | null; failure: MeetingFailure }
+  /** A link was typed that this server has nothing to do with. */
+  | { kind: 'other_server'; host: string }
   /** Not the file that was being sent. */
   | { kind: 'other_file'; title: string; why: 'missing' | 'size' | 'time' | 'content' }
   | { kind: 'text_too_long'; limitBytes: number }

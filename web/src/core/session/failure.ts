@@ -26,8 +26,6 @@ export type MeetingFailure =
   | 'no_answer'
   | 'not_there'
   | 'not_a_link'
-  /** The link belongs to another server: open it in the browser instead. */
-  | 'other_server'
   /** The other device speaks another version. */
   | 'version'
   | 'server_full'

@@ -44,7 +44,6 @@ export const failureSentence: Record<MeetingFailure, MessageKey> = {
   no_answer: 'failure.no_answer',
   not_there: 'failure.not_there',
   not_a_link: 'failure.not_a_link',
-  other_server: 'failure.other_server',
   version: 'failure.version',
   server_full: 'failure.server_full',
   bind_failed: 'failure.bind_failed',
@@ -70,7 +69,6 @@ export function isAlarm(failure: MeetingFailure): boolean {
     case 'no_answer':
     case 'not_there':
     case 'not_a_link':
-    case 'other_server':
     case 'version':
     case 'server_full':
     case 'protocol':

@@ -37,6 +37,8 @@ export function noticeSentence(notice: Notice): string {
       return notice.name === null
         ? t(failureSentence[notice.failure])
         : t('notice.meeting_failed', { name: safe(notice.name), why: t(failureSentence[notice.failure]) });
+    case 'other_server':
+      return t('notice.other_server', { host: safe(notice.host) });
     case 'other_file':
       return t(otherFile[notice.why], { title: safe(notice.title) });
     case 'text_too_long':
@@ -64,6 +66,7 @@ export function noticeTone(notice: Notice): 'plain' | 'good' | 'warn' | 'bad' {
       return 'warn';
     case 'transfer_failed':
     case 'meeting_failed':
+    case 'other_server':
     case 'other_file':
     case 'text_too_long':
       return 'bad';
