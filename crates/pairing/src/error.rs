@@ -33,6 +33,9 @@ pub enum PairingError {
     /// The very message that we sent came back.
     #[error("our own message came back to us: somebody between the devices interferes, start again")]
     Reflected,
+    /// The server named another sender than the side that is there.
+    #[error("a message came under the number of a side that is not there: the server interferes, start again")]
+    WrongSender,
     /// The very message that was handled before.
     #[error("a message came twice: it was ignored")]
     Replayed,
@@ -103,6 +106,7 @@ impl PairingError {
             Self::WrongMethod => "wrong_method",
             Self::WrongRole => "wrong_role",
             Self::Reflected => "reflected",
+            Self::WrongSender => "wrong_sender",
             Self::Replayed => "replayed",
             Self::OutOfStep => "out_of_step",
             Self::EqualEphemerals => "equal_ephemerals",
@@ -140,6 +144,7 @@ impl PairingError {
             | Self::WrongMethod
             | Self::WrongRole
             | Self::Reflected
+            | Self::WrongSender
             | Self::Replayed
             | Self::OutOfStep
             | Self::EqualEphemerals

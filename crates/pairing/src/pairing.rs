@@ -263,6 +263,14 @@ impl Pairing {
         }
     }
 
+    /// A message came under another sender's number than that of the side that is there (PA-9). What it says does not
+    /// count: only the server can have named the number, and an answer would go to nobody.
+    pub fn refuse_sender(&mut self) {
+        if !matches!(self.state, State::Failed) {
+            self.refuse(PairingError::WrongSender);
+        }
+    }
+
     /// The human's answer to [`Output::PickPictures`]: which row, from 0, is on the other screen. Without a question open
     /// it does nothing.
     pub fn pick_row(&mut self, row: usize) {

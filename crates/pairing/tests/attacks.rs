@@ -7,7 +7,7 @@ mod wire;
 use std::collections::HashSet;
 
 use lanyard_pairing::{
-    Code, Identity, Link, LinkSecret, Pairing, PairingError, PublicKey, RememberedDevice, Role, words,
+    AbortReason, Code, Identity, Link, LinkSecret, Pairing, PairingError, PublicKey, RememberedDevice, Role, words,
 };
 use proptest::prelude::*;
 use wire::{MAILBOX, Pair, Side, attacker, code, desktop, link, link_to, phone, profile, rng, stranger};
@@ -196,6 +196,29 @@ fn our_own_message_that_comes_back_is_named() {
     let m2 = pair.shower.next_message();
     pair.shower.take(&m2);
     assert_eq!(pair.shower.refused, [PairingError::Reflected]);
+}
+
+#[test]
+fn message_under_a_number_of_nobody_ends_the_attempt_on_both_sides() {
+    let mut pair = Pair::by_link();
+    let m1 = pair.opener.next_message();
+    pair.shower.take(&m1);
+    pair.opener.take(&pair.shower.next_message());
+    // Message 3 arrives under another number than message 1 did.
+    let _m3 = pair.opener.next_message();
+    pair.shower.pairing.refuse_sender();
+    pair.shower.drain();
+    assert_eq!(pair.shower.refused, [PairingError::WrongSender]);
+    pair.opener.take(&pair.shower.next_message());
+    assert_eq!(pair.opener.failed, Some(PairingError::PeerStopped(AbortReason::Protocol)));
+    assert!(pair.shower.session.is_none());
+
+    // A code has one try, whoever spoilt it.
+    let mut pair = Pair::by_codes("4821-piano-tiger", "4821-piano-tiger", 1);
+    pair.shower.pairing.refuse_sender();
+    pair.run();
+    assert_eq!(pair.shower.failed, Some(PairingError::WrongSender));
+    assert!(pair.shower.session.is_none() && pair.opener.session.is_none());
 }
 
 #[test]

@@ -132,6 +132,7 @@ pub async fn meet_in(
         send(&mailbox, peer, &mut unsent).await?;
         tokio::select! {
             event = mailbox.next() => match event.ok_or(MeetError::Gone)? {
+                MailboxEvent::Message { from, .. } if peer.is_some_and(|peer| peer != from) => pairing.refuse_sender(),
                 MailboxEvent::Message { from, body } => {
                     peer = Some(from);
                     pairing.handle_message(body.as_bytes());

@@ -338,6 +338,13 @@ impl Conversation {
 
     async fn handle_mailbox(&mut self, event: Option<MailboxEvent>) -> Next {
         match event {
+            // A side is there under one number at a time: another one is the server's, or that of an earlier visit.
+            Some(MailboxEvent::Message { from, body }) if from != self.met.peer => {
+                if !self.was_bound {
+                    return self.refuse_body(&body);
+                }
+                debug!(from, "ignored a message of a side that is not there");
+            }
             Some(MailboxEvent::Message { body, .. }) => match self.met.session.open(body.as_bytes()) {
                 Ok(plain) => match PeerMessage::decode(&plain) {
                     Ok(message) => return self.handle_peer_message(message).await,

@@ -9,6 +9,7 @@ export type PairingErrorKind =
   | 'wrong_method'
   | 'wrong_role'
   | 'reflected'
+  | 'wrong_sender'
   | 'replayed'
   | 'out_of_step'
   | 'equal_ephemerals'
@@ -36,6 +37,7 @@ const TEXT: Record<PairingErrorKind, string> = {
   wrong_method: 'the other device tries to meet in another way than this one: start again on both',
   wrong_role: 'the other device plays the same part as this one: start again, one shows and one opens',
   reflected: 'our own message came back to us: somebody between the devices interferes, start again',
+  wrong_sender: 'a message came under the number of a side that is not there: the server interferes, start again',
   replayed: 'a message came twice: it was ignored',
   out_of_step: 'a message came out of turn: start again',
   equal_ephemerals: 'the other side uses our own one-time key: somebody between the devices interferes, start again',
@@ -133,6 +135,7 @@ function reasonFor(kind: PairingErrorKind): AbortReason {
     case 'wrong_method':
     case 'wrong_role':
     case 'reflected':
+    case 'wrong_sender':
     case 'replayed':
     case 'out_of_step':
     case 'equal_ephemerals':

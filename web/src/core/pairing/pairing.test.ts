@@ -1,12 +1,22 @@
+import { hkdf } from '@noble/hashes/hkdf.js';
+import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { expect, test } from 'vitest';
 
-import { utf8 } from './bytes';
+import { concat, utf8 } from './bytes';
 import { Code } from './code';
+import { Entropy } from './entropy';
+import { decodeFrame, encodeFrame } from './frame';
 import { Identity } from './identity';
 import { derive } from './kdf';
 import { Link, LinkSecret } from './link';
+import { mailboxBytes } from './mailbox';
+import { Noise } from './noise';
 import { Pairing, type Self } from './pairing';
+import { commitment } from './pictures';
+import { encodeProfile } from './profile';
+import { encrypt } from './seal';
+import { Session } from './session';
 import { Pair, Side } from './wired-pair';
 
 /** Another stream of fixed bytes for each name. */
@@ -91,6 +101,25 @@ test('a wrong code burns the code on both sides, and the right one is too late',
   expect(pair.shower.session).toBeUndefined();
 });
 
+test('a message under a number of nobody ends the attempt on both sides', () => {
+  const shower = shown();
+  const opener = opened('right');
+  shower.take(next(opener));
+  opener.take(next(shower));
+  // Message 3 arrives under another number than message 1 did.
+  next(opener);
+  shower.pairing.refuseSender();
+  shower.drain();
+  expect(shower.refused.map(({ kind }) => kind)).toEqual(['wrong_sender']);
+  opener.take(next(shower));
+  expect(opener.failed?.reason).toBe('protocol');
+
+  const code = new Side(Pairing.showCode(DESKTOP, CODE));
+  code.pairing.refuseSender();
+  code.drain();
+  expect(code.failed?.kind, 'a code has one try, whoever spoilt it').toBe('wrong_sender');
+});
+
 test('equal one-time keys and equal device keys are refused', () => {
   const mirror = new Pair(
     Pairing.showLink(device('desktop', 'same'), SECRET),
@@ -102,6 +131,60 @@ test('equal one-time keys and equal device keys are refused', () => {
   const copy = new Pair(Pairing.showLink(DESKTOP, SECRET), Pairing.openLink(device('desktop', 'other'), LINK));
   copy.deliver();
   expect(copy.opener.failed?.kind).toBe('equal_statics');
+});
+
+test('an opener refuses a shower with its own one-time key', () => {
+  const mailbox = SECRET.mailbox();
+  const answered = (ephemeral: Uint8Array): Side => {
+    const opener = new Side(Pairing.nearby(device('phone'), 'initiator', mailbox));
+    const shower = new Noise('responder', 'nearby', mailboxBytes(mailbox), new Uint8Array(32), DESKTOP.identity, ephemeral);
+    shower.readM1(decodeFrame(next(opener), 'nearby', 'responder').payload);
+    opener.take(encodeFrame('nearby', 'm2', shower.writeM2(encodeProfile(DESKTOP.profile))));
+    return opener;
+  };
+  const own = new Entropy(fixed('seed phone')).noiseEphemeral();
+  expect(answered(own).failed?.kind).toBe('equal_ephemerals');
+  expect(answered(new Uint8Array(32).fill(5)).failed, 'with any other key the same message is taken').toBeUndefined();
+});
+
+test('a one-time key that makes the shared secret known to everyone is refused', () => {
+  const mailbox = SECRET.mailbox();
+  for (const weak of [new Uint8Array(32), Uint8Array.from({ length: 32 }, (_, at) => (at === 0 ? 1 : 0))]) {
+    const shower = new Side(Pairing.nearby(DESKTOP, 'responder', mailbox));
+    shower.take(encodeFrame('nearby', 'm1', m1WithKey(mailbox, weak)));
+    expect(shower.failed?.kind).toBe('weak_key');
+  }
+  const shower = new Side(Pairing.nearby(DESKTOP, 'responder', mailbox));
+  shower.take(encodeFrame('nearby', 'm1', m1WithKey(mailbox, new Uint8Array(32).fill(9))));
+  expect(shower.failed, 'with any other key the same message is taken').toBeUndefined();
+});
+
+/** Message 1 of a nearby pairing, which has no secret, with this public one-time key (Noise §5, §9). */
+function m1WithKey(mailbox: string, key: Uint8Array): Uint8Array {
+  const derived = (ck: Uint8Array, input: Uint8Array): Uint8Array => hkdf(sha256, input, ck, new Uint8Array(0), 96);
+  const name = sha256(utf8('Noise_XXpsk0_25519_ChaChaPoly_SHA256'));
+  let hash = sha256(concat(name, utf8('lanyard/1'), Uint8Array.of(3), mailboxBytes(mailbox)));
+  const afterPsk = derived(name, new Uint8Array(32));
+  hash = sha256(concat(hash, afterPsk.subarray(32, 64)));
+  hash = sha256(concat(hash, key));
+  const afterKey = derived(afterPsk.subarray(0, 32), key);
+  return concat(key, encrypt(afterKey.subarray(32, 64), 0n, new Uint8Array(0), hash));
+}
+
+test('a nonce that does not fit the commitment is refused before rows are shown', () => {
+  const mailbox = SECRET.mailbox();
+  const shower = new Side(Pairing.nearby(DESKTOP, 'responder', mailbox));
+  const cheat = device('cheat');
+  const noise = new Noise('initiator', 'nearby', mailboxBytes(mailbox), new Uint8Array(32), cheat.identity, new Uint8Array(32).fill(4));
+  shower.take(encodeFrame('nearby', 'm1', noise.writeM1()));
+  noise.readM2(decodeFrame(next(shower), 'nearby', 'initiator').payload);
+  shower.take(encodeFrame('nearby', 'm3', noise.writeM3(encodeProfile(cheat.profile))));
+  const session = new Session('initiator', 'compared', cheat.profile, noise.finish());
+  shower.take(encodeFrame('nearby', 'commit', session.seal(commitment(new Uint8Array(32).fill(1)))));
+  // Having seen R's nonce, it would rather have another one.
+  shower.take(encodeFrame('nearby', 'reveal', session.seal(new Uint8Array(32).fill(2))));
+  expect(shower.failed?.kind).toBe('commitment_broken');
+  expect(shower.rows).toBeUndefined();
 });
 
 test('a wrong row declines, and the other side is told', () => {

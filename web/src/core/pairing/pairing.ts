@@ -209,6 +209,14 @@ export class Pairing {
     }
   }
 
+  /**
+   * A message came under another sender's number than that of the side that is there (PA-9). What it says does not count:
+   * only the server can have named the number, and an answer would go to nobody.
+   */
+  refuseSender(): void {
+    if (this.#state.kind !== 'failed') this.#refuse(new PairingError('wrong_sender'));
+  }
+
   /** The human's answer to `pick_pictures`: which row, from 0, is on the other screen. Else it does nothing. */
   pickRow(row: number): void {
     const state = this.#state;

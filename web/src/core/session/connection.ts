@@ -147,6 +147,11 @@ export class Connection {
     this.#handleMessage(message);
   }
 
+  /** A body came under the number of a side that is not there: the server's doing, or left over from an earlier visit. */
+  handleWrongSender(): void {
+    if (!this.#hasBeenBound) this.#break();
+  }
+
   /** Tells this side's device id, so that others may be told of it. */
   tellHere(device: string): void {
     this.#tell({ type: 'here', device });

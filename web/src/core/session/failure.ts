@@ -64,6 +64,7 @@ export function meetingFailure(error: PairingError): MeetingFailure {
     case 'wrong_method':
     case 'wrong_role':
     case 'reflected':
+    case 'wrong_sender':
     case 'replayed':
     case 'out_of_step':
     case 'equal_ephemerals':

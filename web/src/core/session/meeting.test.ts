@@ -101,6 +101,17 @@ describe('by link', () => {
     expect([shower.failures, shower.sessions, shower.refused]).toEqual([[], [], 1]);
   });
 
+  test('a body under a number of nobody is refused, and the opener is told', () => {
+    const { shower, opener } = linked();
+    shower.meeting.handleJoined([]);
+    opener.meeting.handleJoined([0]);
+    for (const body of opener.outbox.splice(0)) shower.meeting.handleBody(body);
+    shower.outbox.splice(0);
+    shower.meeting.handleWrongSender();
+    carry(shower, opener);
+    expect([shower.refused, shower.sessions, opener.failures]).toEqual([1, [], ['protocol']]);
+  });
+
   test('a third side ends it for both', () => {
     const { shower, opener } = linked();
     shower.meeting.handleJoined([]);

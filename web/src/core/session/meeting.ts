@@ -89,6 +89,13 @@ export class Meeting {
     this.#drain();
   }
 
+  /** A body came under the number of a side that is not there. */
+  handleWrongSender(): void {
+    if (this.#over) return;
+    this.#pairing.refuseSender();
+    this.#drain();
+  }
+
   handleLost(loss: MailboxLoss): void {
     if (this.#over) return;
     switch (loss) {

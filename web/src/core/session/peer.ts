@@ -220,6 +220,10 @@ export class Peer {
         if (this.#phase.phase === 'meeting') this.#phase.meeting.handleBody(body);
         else if (this.#phase.phase === 'met') this.#phase.connection.handleBody(body);
       },
+      onWrongSender: () => {
+        if (this.#phase.phase === 'meeting') this.#phase.meeting.handleWrongSender();
+        else if (this.#phase.phase === 'met') this.#phase.connection.handleWrongSender();
+      },
       onLost: (loss) => {
         this.#handleMailboxLost(loss);
       },

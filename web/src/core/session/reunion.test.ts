@@ -59,7 +59,7 @@ function wait(own: Device, ways: readonly Way[], hour = hourAt(server.timeMs)): 
       onMet: (session, adopt) => {
         own.sessions.push(session);
         const nothing = (): void => undefined;
-        own.mailboxes.push(adopt({ onJoined: nothing, onPresence: nothing, onBody: nothing, onLost: nothing }).id);
+        own.mailboxes.push(adopt({ onJoined: nothing, onPresence: nothing, onBody: nothing, onWrongSender: nothing, onLost: nothing }).id);
       },
       onKeyChanged: () => {
         own.changed += 1;

@@ -106,6 +106,10 @@ export class Reunion {
         if (place.heir !== null) place.heir.onBody(from, body);
         else this.#heard(place, body);
       },
+      onWrongSender: () => {
+        if (place.heir !== null) place.heir.onWrongSender();
+        else place.meeting?.handleWrongSender();
+      },
       onLost: (loss) => {
         if (place.heir !== null) place.heir.onLost(loss);
         else this.#lost(id, place, loss);

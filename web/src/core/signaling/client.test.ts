@@ -73,18 +73,22 @@ interface Seen {
   bodies: [number, number[]][];
   joins: number;
   losses: MailboxLoss[];
+  wrongSenders: number;
 }
 
 function join(): Seen {
   const bodies: [number, number[]][] = [];
   const losses: MailboxLoss[] = [];
-  const seen = { bodies, losses, joins: 0 };
+  const seen = { bodies, losses, joins: 0, wrongSenders: 0 };
   const mailbox = client.join(MAILBOX, {
     onJoined: () => {
       seen.joins += 1;
     },
     onPresence: () => undefined,
     onBody: (from, body) => bodies.push([from, [...body]]),
+    onWrongSender: () => {
+      seen.wrongSenders += 1;
+    },
     onLost: (loss) => losses.push(loss),
   });
   return Object.assign(seen, { mailbox });
@@ -198,6 +202,18 @@ describe('meeting the server', () => {
 });
 
 describe('a mailbox', () => {
+  test('a body under another number than that of the side that is there is not handed on', () => {
+    server().welcome();
+    const seen = join();
+    server().say(joined(0));
+    server().say({ type: 'presence', mailbox: MAILBOX, member: 1, state: 'joined' });
+    for (const from of [7, 0, 1]) server().say({ type: 'message', mailbox: MAILBOX, from, body: 'AQID' });
+    expect([seen.bodies, seen.wrongSenders]).toEqual([[[1, [1, 2, 3]]], 2]);
+    // Answers go to the side that is there.
+    seen.mailbox.send(new Uint8Array([4]));
+    expect(server().received.at(-1)).toMatchObject({ type: 'send', to: 1 });
+  });
+
   test('is joined as soon as the server answers, and bodies wait for that', () => {
     const { mailbox } = join();
     mailbox.send(new Uint8Array([1, 2, 3]));

@@ -26,6 +26,8 @@ export interface MailboxEvents {
   onJoined(member: number, others: readonly number[]): void;
   onPresence(member: number, state: PresenceState): void;
   onBody(from: number, body: Uint8Array): void;
+  /** A body came under another number than that of the side that is there. */
+  onWrongSender(): void;
   /** The mailbox is over; nothing comes after. */
   onLost(loss: MailboxLoss): void;
 }
@@ -138,10 +140,10 @@ export class Mailbox {
         break;
       case 'message': {
         const body = decodeBase64Url(message.body);
-        if (body !== null) {
-          this.#other = message.from;
-          this.events.onBody(message.from, body);
-        }
+        if (body === null) break;
+        this.#other ??= message.from;
+        if (message.from === this.#other) this.events.onBody(message.from, body);
+        else this.events.onWrongSender();
         break;
       }
       case 'ice_servers':
