@@ -142,6 +142,40 @@ test("a page that is loaded anew meets again with the trust that it had, and nob
   await expect(screens.newestTransfer(amber.page, "receive")).toHaveAttribute("data-state", "done");
 });
 
+test("a known name with another key is a red page, and only forgetting lets it in", async () => {
+  const { amber, violet } = await remembering();
+  // The browser's data is deleted: the same name, and a new key.
+  await violet.page.goto("about:blank");
+  await violet.context.newCDPSession(violet.page).then((devtools) =>
+    devtools.send("Storage.clearDataForOrigin", { origin: new URL(relay.https).origin, storageTypes: "all" }),
+  );
+  await open(violet.page, relay.https, "Violet Otter");
+  await screens.openLink(violet.page, await freshLink(amber.page));
+  const alarm = amber.page.getByTestId("alarm");
+  await expect(alarm).toContainText("has another key than before");
+  await expect(screens.device(violet.page, "Amber Heron").and(violet.page.locator("[data-presence=connected]"))).toHaveCount(0);
+  await alarm.getByTestId("alarm-stop").click();
+  await expect(alarm).toHaveCount(0);
+
+  await screens.openLink(violet.page, await freshLink(amber.page));
+  await alarm.getByTestId("forget-and-pair").click();
+  await expect(alarm).toHaveCount(0);
+  // The sheet for adding a device is open, so that it can be paired again.
+  await amber.page.getByTestId("add-device").getByRole("button", { name: "Close" }).click();
+  await screens.openLink(violet.page, await freshLink(amber.page));
+  await screens.connected(amber.page, "Violet Otter");
+  await screens.connected(violet.page, "Amber Heron");
+});
+
+async function freshLink(page: Page): Promise<string> {
+  await page.keyboard.press("n");
+  await expect(page.getByTestId("own-link")).toBeVisible();
+  const link = await page.getByTestId("own-link").inputValue();
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("add-device")).toHaveCount(0);
+  return link;
+}
+
 test("two tabs of one browser: one answers, the other takes over", async () => {
   const { amber, violet } = await remembering();
   const second = await violet.context.newPage();
