@@ -380,8 +380,8 @@ export class Contacts {
           if (contact.servesPage) this.#transfers.handleLinks(transfer, base);
         },
         onBye: () => {
-          // It ended before there was a connection: something stood in the way, and this person should know.
-          if (contact.presence === 'connecting') this.#fail(contact, 'bind_failed');
+          // Before there was a connection: something stood in the way there, which may be this device's own key.
+          if (contact.presence === 'connecting') this.#fail(contact, 'ended_there');
           else this.#gone(contact);
         },
         onBroken: () => {

@@ -306,6 +306,8 @@ describe('a known name with another key', () => {
     expect(shower.model.devices.filter(({ presence }) => presence === 'connected')).toEqual([]);
     expect(connected(stranger, 'Amber')).toBeUndefined();
     expect(device(shower, 'Violet')?.remember).toBe('yes');
+    // The alarm is where the other key is known; there is nothing to be alarmed about at the new one.
+    expect(stranger.model.devices.map(({ meeting }) => failure(meeting))).toEqual(['ended_there']);
   });
 
   test('stop: the one that is remembered stays remembered', async () => {

@@ -23,6 +23,8 @@ export type MeetingFailure =
   /** The pictures were not the same. */
   | 'pictures_differ'
   | 'declined'
+  /** Met, but the other device ended it before there was a connection: why is said there. */
+  | 'ended_there'
   | 'no_answer'
   | 'not_there'
   | 'not_a_link'

@@ -41,6 +41,7 @@ export const failureSentence: Record<MeetingFailure, MessageKey> = {
   same_device: 'failure.same_device',
   pictures_differ: 'failure.pictures_differ',
   declined: 'failure.declined',
+  ended_there: 'failure.ended_there',
   no_answer: 'failure.no_answer',
   not_there: 'failure.not_there',
   not_a_link: 'failure.not_a_link',
@@ -66,6 +67,7 @@ export function isAlarm(failure: MeetingFailure): boolean {
     case 'code_unknown':
     case 'same_device':
     case 'declined':
+    case 'ended_there':
     case 'no_answer':
     case 'not_there':
     case 'not_a_link':
