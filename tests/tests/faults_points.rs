@@ -25,7 +25,6 @@ const STEPS: [&str; 12] = [
 ];
 
 #[test]
-#[ignore = "not every step holds yet: `cargo xtask faults` runs it and says which"]
 fn a_receiver_that_ends_at_any_of_twelve_steps_has_a_whole_file_or_carries_on() {
     for step in STEPS {
         for side in ["before", "after"] {
@@ -52,8 +51,8 @@ fn end_at(point: &str) -> &'static str {
     } else {
         let mut up = attic.up(&[]).unwrap();
         let mut sending = bee.send(&up.link().unwrap(), content.name).unwrap();
-        up.program.wait_for("the offer", PATIENCE, |line| line.contains("\"offered\"").then_some(())).unwrap();
-        // The process may be gone already.
+        // Where it ends as soon as it has an offer, it may say nothing of it and take no answer.
+        let _ = up.program.wait_for("the offer", PATIENCE, |line| line.contains("\"offered\"").then_some(()));
         let _ = up.program.type_line("y");
         assert!(!up.program.wait(PATIENCE).unwrap().success(), "{point} was not reached");
         sending.program.signal("INT").unwrap();

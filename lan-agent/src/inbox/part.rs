@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::fs::Dir;
 use data_encoding::BASE64URL_NOPAD;
 use lanyard_protocol::control::{FileIndex, TransferId};
-use lanyard_transfer::journal::{Kept, Record};
+use lanyard_transfer::journal::{JournalError, Kept, Record};
 use lanyard_transfer::{Placement, WriteError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -95,11 +95,7 @@ impl PartStore {
     /// One folder of unfinished files; `None` when it is another device's.
     fn read_kept(&mut self, all: &Dir, name: &str) -> Result<Option<Kept>, StoreError> {
         let directory = open_directory(all, name)?;
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let journal = rustix::fs::openat(&directory, JOURNAL, flags, Mode::empty()).map_err(io::Error::from)?;
-        let journal = File::from(journal);
-        let mut bytes = Vec::new();
-        (&journal).take(MAX_JOURNAL_BYTES).read_to_end(&mut bytes)?;
+        let (journal, bytes) = read_journal(&directory)?;
         let mut kept = Kept::read(&bytes).map_err(io::Error::other)?;
         let transfer = kept.transfer();
         if self.folder_name(transfer) != name {
@@ -434,6 +430,25 @@ impl PartStore {
         }
         parts.open.last_mut().map(|(_, handle)| handle).ok_or_else(not_found)
     }
+}
+
+/// Whether a folder holds nothing that could ever be carried on: its program ended before the head of the journal was
+/// durable, and so before there was any part file. What cannot be read, or was written by a later version, may be of use.
+pub(super) fn is_of_no_use(directory: &Dir) -> bool {
+    match read_journal(directory) {
+        Ok((_, bytes)) => {
+            matches!(Kept::read(&bytes), Err(JournalError::NoHead | JournalError::Manifest(_)))
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn read_journal(directory: &Dir) -> io::Result<(File, Vec<u8>)> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let journal = File::from(rustix::fs::openat(directory, JOURNAL, flags, Mode::empty())?);
+    let mut bytes = Vec::new();
+    (&journal).take(MAX_JOURNAL_BYTES).read_to_end(&mut bytes)?;
+    Ok((journal, bytes))
 }
 
 fn not_found() -> StoreError {

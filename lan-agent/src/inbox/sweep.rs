@@ -8,12 +8,13 @@ use tracing::{debug, info};
 
 use super::ReceiveFolder;
 use super::folder::{PARTS, open_directory};
-use super::part::remove_part_folder;
+use super::part::{is_of_no_use, remove_part_folder};
 
 /// How long unfinished files are kept.
 pub const PARTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Removes unfinished transfers in which nothing changed for [`PARTS_KEPT`] before `now`; those in use are left alone.
+/// Removes unfinished transfers in which nothing changed for [`PARTS_KEPT`] before `now`, and those that nobody can carry
+/// on; those in use are left alone. Before this program receives anything.
 pub fn sweep(folder: &ReceiveFolder, now: SystemTime) {
     let Ok(all) = folder.parts(false) else { return };
     let Ok(entries) = all.entries() else { return };
@@ -21,14 +22,15 @@ pub fn sweep(folder: &ReceiveFolder, now: SystemTime) {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let Ok(directory) = open_directory(&all, name) else { continue };
-        if !is_old(&directory, now) {
+        let is_old = is_old(&directory, now);
+        if !is_old && !is_of_no_use(&directory) {
             continue;
         }
         if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
-            debug!("an old unfinished transfer is in use");
+            debug!("an unfinished transfer that would be removed is in use");
             continue;
         }
-        info!("removed an unfinished transfer of more than seven days ago");
+        info!(is_old, "removed an unfinished transfer that is too old, or was never begun");
         remove_part_folder(&all, name, &directory);
     }
     // Gone when nothing is left in it, refused otherwise.
@@ -50,7 +52,8 @@ fn is_old(directory: &Dir, now: SystemTime) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use lanyard_protocol::control::TransferId;
+    use lanyard_protocol::control::{ManifestEntry, Span, TransferId};
+    use lanyard_transfer::journal::Record;
 
     use super::super::PartStore;
     use super::*;
@@ -61,6 +64,12 @@ mod tests {
         let folder = Arc::new(ReceiveFolder::open(root.path()).unwrap());
         let transfer = TransferId([1; 16]);
         let mut store = PartStore::new(folder.clone(), [7; 32]);
+        let entry = ManifestEntry::File { path: "a".to_owned(), size_bytes: 5, modified_ms: None };
+        let head = [
+            Record::Accepted { version: 1, transfer, entries: 1, wanted: vec![Span { first: 0, count: 1 }] },
+            Record::Entries { entries: vec![entry] },
+        ];
+        store.append_journal(transfer, &head, true).unwrap();
         store.open(transfer, 0, 5).unwrap();
         let later = SystemTime::now() + PARTS_KEPT + Duration::from_secs(60);
 
@@ -71,5 +80,20 @@ mod tests {
         assert!(root.path().join(PARTS).exists(), "young parts are kept");
         sweep(&folder, later);
         assert!(!root.path().join(PARTS).exists());
+    }
+
+    #[test]
+    fn what_ended_before_its_journal_had_a_head_is_swept_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Arc::new(ReceiveFolder::open(root.path()).unwrap());
+        let parts = root.path().join(PARTS);
+        for (name, journal) in [("no journal", None), ("empty", Some("")), ("torn", Some("\0\0\0\u{20}half"))] {
+            std::fs::create_dir_all(parts.join(name)).unwrap();
+            if let Some(journal) = journal {
+                std::fs::write(parts.join(name).join("journal"), journal).unwrap();
+            }
+        }
+        sweep(&folder, SystemTime::now());
+        assert!(!parts.exists());
     }
 }
