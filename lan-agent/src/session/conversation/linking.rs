@@ -35,7 +35,8 @@ impl Conversation {
             match action {
                 PathAction::Begin { attempt, path } => self.begin_attempt(attempt, path).await,
                 PathAction::RestartIce => {
-                    if let Some(link) = &self.link {
+                    // Unless the other side answers it, a restart ends a path that may only have been slow.
+                    if let Some(link) = self.link.as_ref().filter(|_| self.can_signal()) {
                         link.restart_ice().await;
                     }
                 }
@@ -45,10 +46,12 @@ impl Conversation {
                 PathAction::Waiting => {
                     // Should the device come anew meanwhile, it takes this conversation over.
                     self.signs.linked.send_replace(false);
+                    self.lost_at.get_or_insert(Instant::now());
                     self.context.tell(Event::Waiting { who: self.who.clone() });
                 }
                 PathAction::Interrupted => self.context.tell(Event::Interrupted { who: self.who.clone() }),
                 PathAction::Well => {
+                    self.lost_at = None;
                     self.signs.linked.send_replace(true);
                     self.tell_route();
                 }

@@ -455,10 +455,15 @@ impl Conversation {
         Next::End
     }
 
+    /// Whether what is said now reaches the other side now.
+    fn can_signal(&self) -> bool {
+        !self.peer_away && self.met.mailbox.sender().is_online()
+    }
+
     /// Seals and queues; dropped when the server is out of reach for long.
     fn say(&mut self, message: &PeerMessage) {
         let is_fleeting = matches!(message, PeerMessage::Signal { .. } | PeerMessage::Reconnect { .. });
-        if is_fleeting && (self.peer_away || !self.met.mailbox.sender().is_online()) {
+        if is_fleeting && !self.can_signal() {
             // It would arrive late, with addresses that are no longer true; a later attempt makes up for it.
             return;
         }
