@@ -35,12 +35,20 @@ pub enum PeerMessage {
         /// What it says.
         signal: Signal,
     },
-    /// I asks R for a new attempt, because its link is lost or silent.
+    /// I asks R for a new attempt, because its link is lost, silent or slow.
     Reconnect {
         /// Only a lane can work: this device has no WebRTC, or found no address of its own to offer.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(as = "Option<bool>", optional)]
         lane: bool,
+        /// The link that carries is heard and crawls: a lane beside it would do better (LK-46).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(as = "Option<bool>", optional)]
+        slow: bool,
+        /// With `slow`: the server of the mailbox runs on the device that says this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(as = "Option<bool>", optional)]
+        own_server: bool,
     },
     /// This device's id at the server both are connected to, so that it can be listed and rung.
     Here {

@@ -1,4 +1,4 @@
-//! Which path to try when (LK-2, LK-40 to LK-45): the one decision that both devices must take alike, without a clock or
+//! Which path to try when (LK-2, LK-40 to LK-46): the one decision that both devices must take alike, without a clock or
 //! a socket.
 //!
 //! ```text
@@ -37,6 +37,8 @@ const HASTE: [(Duration, Duration); 3] = [
 const LEISURE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// From a lane to something better: triples.
 const UPGRADE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The same when WebRTC was left because it crawled, at first.
+const UPGRADE_AFTER_CRAWL: Duration = Duration::from_secs(60);
 
 /// Kinds of links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum PathAction {
         /// Only a lane can work.
         lane: bool,
     },
+    /// Say `reconnect` `slow`: the link that carries crawls (I).
+    AskForFaster,
     /// Make sure that the signaling server hears us; connect anew if not.
     CheckSignaling,
     /// Close the link of this attempt: a newer one carries, or has taken its place.
@@ -120,6 +124,12 @@ pub struct Paths {
     /// WebRTC cannot work on the other side.
     peer_direct_works: bool,
     has_lane: bool,
+    /// The server of the lanes runs on this device.
+    own_server: bool,
+    /// WebRTC crawled in this network.
+    crawled: bool,
+    /// When something faster was looked for.
+    faster_at: Option<Instant>,
     hurried: bool,
     upgrade_at: Option<Instant>,
     upgrade_pause: Duration,
@@ -142,6 +152,9 @@ impl Paths {
             direct_works: true,
             peer_direct_works: true,
             has_lane,
+            own_server: false,
+            crawled: false,
+            faster_at: None,
             hurried: true,
             upgrade_at: None,
             upgrade_pause: UPGRADE.0,
@@ -167,6 +180,11 @@ impl Paths {
     /// Whether the server carries lanes; known anew with each return to the mailbox.
     pub fn set_has_lane(&mut self, has_lane: bool) {
         self.has_lane = has_lane;
+    }
+
+    /// Whether the server that carries lanes runs on this device: then a lane is as direct as WebRTC.
+    pub fn set_own_server(&mut self, own_server: bool) {
+        self.own_server = own_server;
     }
 
     /// The first signal of an attempt came (I). Says whether to open a link for it.
@@ -199,7 +217,9 @@ impl Paths {
             PathKind::Direct => {
                 self.replace(PathKind::Lane, None);
                 self.upgrade_at = None;
-                self.upgrade_pause = UPGRADE.0;
+                if !self.crawled {
+                    self.upgrade_pause = UPGRADE.0;
+                }
             }
             PathKind::Lane => {
                 self.upgrade_at = self.leads.then(|| now + self.upgrade_pause);
@@ -246,6 +266,28 @@ impl Paths {
         }
     }
 
+    /// The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46).
+    pub fn handle_slow(&mut self, now: Instant) {
+        if !matches!(self.carrying, Some(Carrying { path: PathKind::Direct, silent: false, .. })) {
+            return;
+        }
+        if self.leads {
+            if self.own_server {
+                self.begin_faster(now);
+            }
+        } else if self.has_lane && self.is_time_for_faster(now) {
+            self.actions.push_back(PathAction::AskForFaster);
+        }
+    }
+
+    /// The other side said `reconnect` `slow`; `own_server`: the server runs there.
+    pub fn handle_asked_for_faster(&mut self, now: Instant, own_server: bool) {
+        let is_direct = matches!(self.carrying, Some(Carrying { path: PathKind::Direct, .. }));
+        if self.leads && is_direct && (self.own_server || own_server) {
+            self.begin_faster(now);
+        }
+    }
+
     /// The other side said `reconnect`.
     pub fn handle_asked(&mut self, now: Instant, lane: bool) {
         if !self.leads {
@@ -277,6 +319,9 @@ impl Paths {
     pub fn handle_network_change(&mut self, now: Instant) {
         self.direct_works = true;
         self.peer_direct_works = true;
+        if std::mem::take(&mut self.crawled) {
+            self.upgrade_pause = UPGRADE.0;
+        }
         match (&mut self.trouble, self.carrying) {
             (Some(trouble), _) => trouble.next_step = now,
             (None, Some(Carrying { path: PathKind::Direct, .. })) if self.leads => {
@@ -380,6 +425,24 @@ impl Paths {
         {
             self.begin(now, PathKind::Lane);
         }
+    }
+
+    /// A lane beside the link that crawls, which carries until the lane is bound.
+    fn begin_faster(&mut self, now: Instant) {
+        if self.has_lane && self.is_free(now, PathKind::Lane) && self.is_time_for_faster(now) {
+            self.crawled = true;
+            self.upgrade_pause = self.upgrade_pause.max(UPGRADE_AFTER_CRAWL);
+            self.begin(now, PathKind::Lane);
+        }
+    }
+
+    /// As often as a lane could be begun anew.
+    fn is_time_for_faster(&mut self, now: Instant) -> bool {
+        let is_time = self.faster_at.is_none_or(|at| at + LANE_LASTS <= now);
+        if is_time {
+            self.faster_at = Some(now);
+        }
+        is_time
     }
 
     fn can_be_direct(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which path is tried when, as the vectors say (LK-40 to LK-45). `web/src/core/session/paths.test.ts` reads the same.
+//! Which path is tried when, as the vectors say (LK-40 to LK-46). `web/src/core/session/paths.test.ts` reads the same.
 //!
 //! `LANYARD_BLESS=1 cargo test -p lanyard-transfer --test paths` writes the logs; read them before they are kept.
 
@@ -42,6 +42,10 @@ fn apply(paths: &mut Paths, now: Instant, input: &str) {
         ["impossible", number, kind] => paths.handle_closed(now, number.parse().unwrap(), path(kind), true),
         ["silent"] => paths.handle_silent(now),
         ["heard"] => paths.handle_heard(),
+        ["slow"] => paths.handle_slow(now),
+        ["own", "server"] => paths.set_own_server(true),
+        ["asked", "slow"] => paths.handle_asked_for_faster(now, false),
+        ["asked", "slow", "own"] => paths.handle_asked_for_faster(now, true),
         ["asked"] => paths.handle_asked(now, false),
         ["asked", "lane"] => paths.handle_asked(now, true),
         ["peer", "unreachable"] => paths.handle_peer_unreachable(now),
@@ -60,6 +64,7 @@ fn describe(action: PathAction) -> String {
         PathAction::RestartIce => "restart ice".to_owned(),
         PathAction::Ask { lane: false } => "ask".to_owned(),
         PathAction::Ask { lane: true } => "ask lane".to_owned(),
+        PathAction::AskForFaster => "ask slow".to_owned(),
         PathAction::CheckSignaling => "check signaling".to_owned(),
         PathAction::Close { attempt } => format!("close {attempt}"),
         PathAction::Waiting => "waiting".to_owned(),
@@ -95,7 +100,7 @@ fn run(case: &Case) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn lk_40_to_lk_45_paths_are_tried_as_the_vectors_say() {
+fn lk_40_to_lk_46_paths_are_tried_as_the_vectors_say() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/paths.json");
     let mut vectors: Vectors = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     if std::env::var_os("LANYARD_BLESS").is_some() {
@@ -143,6 +148,19 @@ fn lk_41_a_silent_link_is_met_at_once_after_five_and_after_ten_seconds() {
     assert_eq!(first(&log, "begin 2 direct"), Some(65_000));
     assert_eq!(first(&log, "begin 3 lane"), Some(70_000));
     assert_eq!(first(&log, "interrupted"), Some(88_000));
+}
+
+#[test]
+fn lk_46_a_crawling_link_is_replaced_by_a_lane_where_the_server_runs_on_one_of_the_two() {
+    let bound = (300, "bound 1 direct");
+    let own = log_of(true, &[(10, "own server"), bound, (5_000, "slow")], 20_000);
+    assert_eq!(first(&own, "begin 2 lane"), Some(5_000));
+    assert_eq!(first(&own, "waiting"), None);
+    assert_eq!(first(&log_of(true, &[bound, (5_000, "asked slow own")], 20_000), "begin 2 lane"), Some(5_000));
+    assert_eq!(first(&log_of(true, &[bound, (5_000, "slow")], 20_000), "begin 2 lane"), None);
+    let asking = log_of(false, &[(10, "attempt 1 direct"), bound, (5_000, "slow")], 20_000);
+    assert_eq!(first(&asking, "ask slow"), Some(5_000));
+    assert_eq!(first(&log_of(false, &[(5_000, "slow")], 9_000), "ask slow"), None);
 }
 
 #[test]

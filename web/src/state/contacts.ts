@@ -597,6 +597,9 @@ export class Contacts {
         contact.peer?.handleHeard();
         if (contact.peer?.up === true) this.#up(contact);
       },
+      onSlow: () => {
+        owner().peer?.handleSlow();
+      },
       onViolation: () => {
         const contact = owner();
         contact.peer?.abandon();

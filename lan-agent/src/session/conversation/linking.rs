@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lanyard_pairing::Role;
 use lanyard_protocol::peer::{PeerMessage, Signal};
-use lanyard_transfer::{PathAction, PathKind, Paths};
+use lanyard_transfer::{Pace, PathAction, PathKind, Paths};
 use tracing::{debug, info, warn};
 
 use super::super::link::{ActiveLink, Closed, LinkEvent, Outgoing, Phase};
@@ -24,7 +24,10 @@ impl Conversation {
     /// A decision about paths for the device as it was met now.
     pub(super) fn new_paths(met: &super::Met) -> Paths {
         met.mailbox.sender().stay();
-        Paths::new(Instant::now(), met.session.role() == Role::Responder, met.mailbox.lane_door().is_some())
+        let leads = met.session.role() == Role::Responder;
+        let mut paths = Paths::new(Instant::now(), leads, met.mailbox.lane_door().is_some());
+        paths.set_own_server(runs_the_server(met));
+        paths
     }
 
     /// Carries out what was decided.
@@ -40,7 +43,13 @@ impl Conversation {
                         link.restart_ice().await;
                     }
                 }
-                PathAction::Ask { lane } => self.say(&PeerMessage::Reconnect { lane }),
+                PathAction::Ask { lane } => {
+                    self.say(&PeerMessage::Reconnect { lane, slow: false, own_server: false });
+                }
+                PathAction::AskForFaster => {
+                    let own_server = runs_the_server(&self.met);
+                    self.say(&PeerMessage::Reconnect { lane: false, slow: true, own_server });
+                }
                 PathAction::CheckSignaling => self.met.mailbox.sender().check(),
                 PathAction::Close { attempt } => self.close_attempt(attempt),
                 PathAction::Waiting => {
@@ -222,6 +231,7 @@ impl Conversation {
             old.close();
         }
         self.exchange.link_up(now, link.max_message_size());
+        (self.pace, self.handed_bytes) = (Pace::default(), 0);
         self.link = Some(link);
         self.lost_at = None;
         self.progress_at = Some(now + PROGRESS_EVERY);
@@ -245,10 +255,24 @@ impl Conversation {
         Next::End
     }
 
+    /// Whether the link moves what waits for it, after it was fed (LK-46).
+    pub(super) fn look_at_pace(&mut self) {
+        let now = Instant::now();
+        if self.pace.handle_look(now, self.handed_bytes, self.data_blocked) {
+            debug!("a link is slow");
+            self.paths.handle_slow(now);
+        }
+    }
+
     /// When the decision about paths wants to be asked again, in the clock of this loop.
     pub(super) fn handle_paths_timeout(&mut self, now: Instant) {
         if self.paths.poll_timeout().is_some_and(|at| at <= now) {
             self.paths.handle_timeout(now, rand::random());
         }
     }
+}
+
+/// Whether the server of the mailbox runs in this process, so that a lane over it is direct.
+fn runs_the_server(met: &super::Met) -> bool {
+    met.mailbox.lane_door().is_some_and(|door| door.own_server)
 }

@@ -14,7 +14,7 @@ use lanyard_protocol::DeviceId;
 use lanyard_protocol::control::{CancelReason, TransferId};
 use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::{Body, ListedDevice, PresenceState};
-use lanyard_transfer::{Config, Exchange, Manifest, Paths, Traffic};
+use lanyard_transfer::{Config, Exchange, Manifest, Pace, Paths, Traffic};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info};
@@ -77,6 +77,9 @@ pub(super) struct Conversation {
     paths: Paths,
     /// The link that carries.
     link: Option<ActiveLink>,
+    /// Whether it moves what waits for it, and the bytes of data that it has taken.
+    pace: Pace,
+    handed_bytes: u64,
     /// Links that are not bound yet: at most one of a kind.
     attempts: Vec<ActiveLink>,
     /// How often a server changed what a lane carried.
@@ -155,6 +158,8 @@ impl Conversation {
             unsent,
             sealed_sender,
             link: None,
+            pace: Pace::default(),
+            handed_bytes: 0,
             attempts: Vec::new(),
             tamperings: 0,
             peer_away: false,
@@ -188,6 +193,7 @@ impl Conversation {
             return Next::End;
         }
         self.offer_unknown_again().await;
+        self.look_at_pace();
         self.follow_paths().await;
         self.feed_link();
         let deadline = self.next_deadline();
@@ -407,7 +413,10 @@ impl Conversation {
     async fn handle_peer_message(&mut self, message: PeerMessage) -> Next {
         match message {
             PeerMessage::Signal { attempt, signal } => self.handle_signal(attempt, signal).await,
-            PeerMessage::Reconnect { lane } => self.paths.handle_asked(Instant::now(), lane),
+            PeerMessage::Reconnect { slow: true, own_server, .. } => {
+                self.paths.handle_asked_for_faster(Instant::now(), own_server);
+            }
+            PeerMessage::Reconnect { lane, .. } => self.paths.handle_asked(Instant::now(), lane),
             PeerMessage::Here { device } if self.met.server.is_none() => {
                 self.signs.device.send_replace(Some(device));
                 self.tell_nearby();
@@ -490,8 +499,9 @@ impl Conversation {
     fn next_deadline(&self) -> Instant {
         let patience = self.lost_at.map(|at| at + self.patience());
         let retry = self.transfers.values().filter_map(|known| known.retry_at).min();
-        let all = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.progress_at, patience, retry];
-        all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+        let machines = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.pace.poll_timeout()];
+        let all = machines.into_iter().chain([self.progress_at, patience, retry]);
+        all.flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
     fn patience(&self) -> Duration {

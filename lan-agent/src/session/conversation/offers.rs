@@ -92,7 +92,10 @@ impl Conversation {
         self.data_blocked = loop {
             let Ok(permit) = link.data.try_reserve() else { break true };
             match self.exchange.poll_data(now) {
-                Some(frame) => link.hand_over(permit, Bytes::from(frame)),
+                Some(frame) => {
+                    self.handed_bytes += frame.len() as u64;
+                    link.hand_over(permit, Bytes::from(frame));
+                }
                 None => break false,
             }
         };

@@ -52,6 +52,7 @@ export class LaneLink implements Link {
   readonly #socket: LaneSocket;
   #open = false;
   #over = false;
+  #sentBytes = 0;
   /** The server runs on the other device. */
   #atPeer = false;
   #waitsForRoom = false;
@@ -83,6 +84,10 @@ export class LaneLink implements Link {
 
   get writable(): boolean {
     return this.#open && !this.#over && this.#socket.bufferedBytes < HIGH_WATER_BYTES;
+  }
+
+  get movedBytes(): number {
+    return this.#sentBytes - this.#socket.bufferedBytes;
   }
 
   handleSignal(signal: Signal): void {
@@ -119,6 +124,7 @@ export class LaneLink implements Link {
 
   #send(sealed: Uint8Array): void {
     if (!this.#open || this.#over) return;
+    this.#sentBytes += sealed.length;
     this.#socket.send(sealed);
     this.#sayAliveLater();
   }

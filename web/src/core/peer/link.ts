@@ -47,6 +47,8 @@ export interface Link {
   readonly maxMessageBytes: number;
   /** Whether `sendData` should be called: less than `HIGH_WATER_BYTES` wait. */
   readonly writable: boolean;
+  /** Bytes that `sendData` was given and that wait no more. */
+  readonly movedBytes: number;
   handleSignal(signal: Signal): void;
   /** Looks for a path anew over the networks of this moment. Only the offerer's has an effect. */
   restart(): void;

@@ -27,6 +27,7 @@ export class MemoryNetwork {
 export class MemoryLink implements Link {
   readonly maxMessageBytes = 64 * 1024;
   writable = true;
+  movedBytes = 0;
   restarts = 0;
   closed = false;
   #other: MemoryLink | null = null;
@@ -81,6 +82,7 @@ export class MemoryLink implements Link {
     this.writable = false;
     setTimeout(() => {
       this.writable = true;
+      this.movedBytes += copy.length;
       if (!this.closed) this.events.onWritable();
     });
     this.#deliver((other) => {

@@ -43,6 +43,7 @@ export class WebRtcLink implements Link {
   #data: RTCDataChannel | null = null;
   #open = false;
   #over = false;
+  #sentBytes = 0;
   /** Descriptions and candidates are applied one after the other. */
   #work: Promise<void>;
 
@@ -63,6 +64,10 @@ export class WebRtcLink implements Link {
 
   get writable(): boolean {
     return this.#open && this.#data !== null && this.#data.bufferedAmount < HIGH_WATER_BYTES;
+  }
+
+  get movedBytes(): number {
+    return this.#sentBytes - (this.#data?.bufferedAmount ?? 0);
   }
 
   handleSignal(signal: Signal): void {
@@ -115,7 +120,9 @@ export class WebRtcLink implements Link {
   }
 
   sendData(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.#data?.readyState === 'open') this.#data.send(frame);
+    if (this.#data?.readyState !== 'open') return;
+    this.#sentBytes += frame.length;
+    this.#data.send(frame);
   }
 
   async route(): Promise<Route | null> {

@@ -24,7 +24,12 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
     case 'signal':
       return { type, attempt: fields.integer('attempt', U32), signal: decodeSignal(fields.object('signal')) };
     case 'reconnect':
-      return fields.has('lane') && fields.flag('lane') ? { type, lane: true } : { type };
+      return {
+        type,
+        ...(isSet(fields, 'lane') && { lane: true }),
+        ...(isSet(fields, 'slow') && { slow: true }),
+        ...(isSet(fields, 'own_server') && { own_server: true }),
+      };
     case 'bye':
       return { type };
     case 'here':
@@ -61,6 +66,11 @@ function securePage(text: string): string {
   return text;
 }
 
+/** A flag that may be missing. */
+function isSet(fields: Fields, name: string): boolean {
+  return fields.has(name) && fields.flag(name);
+}
+
 function decodeSignal(fields: Fields): Signal {
   const kind = fields.text('kind', 32);
   switch (kind) {
@@ -76,7 +86,7 @@ function decodeSignal(fields: Fields): Signal {
     case 'end_of_candidates':
       return { kind };
     case 'lane':
-      return fields.has('own_server') && fields.flag('own_server') ? { kind, own_server: true } : { kind };
+      return { kind, ...(isSet(fields, 'own_server') && { own_server: true }) };
     default:
       throw new DecodeError('signal.kind', 'not a signal this version knows');
   }

@@ -22,6 +22,7 @@ import {
   type TransferEvent,
 } from '../transfer';
 import { manifestEntry, type Exchange, type ExchangeEvents, type ExchangeProgress, type OfferedEntry, type OutgoingItem } from './exchange';
+import { Pace } from './pace';
 
 /** Bytes in flight towards a phone: half of what a desktop page takes (FACTS §3). */
 const SMALL_WINDOW_BYTES = 4 * 1024 * 1024;
@@ -52,6 +53,8 @@ export class BrowserExchange implements Exchange {
   /** Journals that must be durable before anything else is done for their transfer. */
   readonly #holds = new Map<string, Promise<void>>();
   #link: Link | null = null;
+  /** Of the link that is up. */
+  #pace = new Pace();
   #cancelTimer: () => void = () => undefined;
   #turning = false;
   #over = false;
@@ -71,6 +74,7 @@ export class BrowserExchange implements Exchange {
 
   handleUp(link: Link): void {
     this.#link = link;
+    this.#pace = new Pace();
     this.#engine.linkUp(this.#clock.now(), link.maxMessageBytes);
     this.#turn();
   }
@@ -226,6 +230,7 @@ export class BrowserExchange implements Exchange {
     } finally {
       this.#turning = false;
     }
+    this.#lookAtPace();
     this.#wait();
   }
 
@@ -249,10 +254,20 @@ export class BrowserExchange implements Exchange {
     return true;
   }
 
+  /** Whether the link moves what waits for it (LK-46). */
+  #lookAtPace(): void {
+    const link = this.#link;
+    if (this.#over || link === null) return;
+    if (this.#pace.handleLook(this.#clock.now(), link.movedBytes, !link.writable)) this.#events.onSlow();
+  }
+
   #wait(): void {
     this.#cancelTimer();
-    const at = this.#over ? null : this.#engine.pollTimeout();
-    if (at === null) return;
+    if (this.#over) return;
+    const engine = this.#engine.pollTimeout();
+    const pace = this.#link === null ? null : this.#pace.pollTimeout();
+    if (engine === null && pace === null) return;
+    const at = Math.min(engine ?? Infinity, pace ?? Infinity);
     this.#cancelTimer = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
       this.#engine.handleTimeout(this.#clock.now());
       this.#turn();

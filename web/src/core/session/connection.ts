@@ -180,6 +180,13 @@ export class Connection {
     });
   }
 
+  /** What is to be sent waits for a link that is heard and hardly moves it. */
+  handleSlow(): void {
+    this.#decide((paths, now) => {
+      paths.handleSlow(now);
+    });
+  }
+
   /** The network of this device changed, or its page came back to the front. */
   handleNetworkChange(): void {
     this.#decide((paths, now) => {
@@ -219,7 +226,8 @@ export class Connection {
         break;
       case 'reconnect':
         this.#decide((paths, now) => {
-          paths.handleAsked(now, message.lane === true);
+          if (message.slow === true) paths.handleAskedForFaster(now, message.own_server === true);
+          else paths.handleAsked(now, message.lane === true);
         });
         break;
       case 'here':
@@ -306,6 +314,10 @@ export class Connection {
           break;
         case 'ask':
           this.#tell(action.lane ? { type: 'reconnect', lane: true } : { type: 'reconnect' });
+          break;
+        case 'ask_for_faster':
+          // A page runs no server.
+          this.#tell({ type: 'reconnect', slow: true });
           break;
         case 'check_signaling':
           this.#events.checkSignaling();

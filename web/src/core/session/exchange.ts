@@ -51,6 +51,8 @@ export interface ExchangeEvents {
   onTextDelivered(id: number): void;
   onSilent(): void;
   onHeard(): void;
+  /** The link is heard, and hardly moves what is to be sent. */
+  onSlow(): void;
   /** A rule of the protocol was broken; the session is over. */
   onViolation(by: Party): void;
 }

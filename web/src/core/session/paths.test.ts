@@ -12,6 +12,9 @@ function apply(paths: Paths, now: number, input: string): void {
   else if (word === 'impossible') paths.handleClosed(now, number, path, true);
   else if (word === 'silent') paths.handleSilent(now);
   else if (word === 'heard') paths.handleHeard();
+  else if (word === 'slow') paths.handleSlow(now);
+  else if (word === 'own') paths.setOwnServer(true);
+  else if (word === 'asked' && second === 'slow') paths.handleAskedForFaster(now, third === 'own');
   else if (word === 'asked') paths.handleAsked(now, second === 'lane');
   else if (word === 'peer') paths.handlePeerUnreachable(now);
   else if (word === 'network') paths.handleNetworkChange(now);
@@ -29,6 +32,8 @@ function describeAction(action: PathAction): string {
       return `close ${String(action.attempt)}`;
     case 'ask':
       return action.lane ? 'ask lane' : 'ask';
+    case 'ask_for_faster':
+      return 'ask slow';
     case 'restart_ice':
     case 'check_signaling':
     case 'waiting':

@@ -1,5 +1,5 @@
 /**
- * Which path to try when (LK-2, LK-40 to LK-45 in `docs/protocol/link.md`): the one decision that both devices must take
+ * Which path to try when (LK-2, LK-40 to LK-46 in `docs/protocol/link.md`): the one decision that both devices must take
  * alike, without a clock or a socket. The Rust twin is `crates/transfer/src/paths.rs`. Times are milliseconds.
  */
 
@@ -27,6 +27,8 @@ const HASTE: readonly (readonly [number, number])[] = [
 const LEISURE = { first: 2_000, longest: 30_000 };
 /** From a lane to something better: triples. */
 const UPGRADE = { first: 5_000, longest: 300_000 };
+/** The same when WebRTC was left because it crawled, at first. */
+const UPGRADE_AFTER_CRAWL = 60_000;
 
 export type PathKind = 'direct' | 'lane';
 
@@ -35,6 +37,7 @@ export type PathAction =
   | { type: 'begin'; attempt: number; path: PathKind }
   | { type: 'restart_ice' }
   | { type: 'ask'; lane: boolean }
+  | { type: 'ask_for_faster' }
   | { type: 'check_signaling' }
   | { type: 'close'; attempt: number }
   | { type: 'waiting' }
@@ -64,6 +67,12 @@ export class Paths {
   #askedUntil: number | null = null;
   #directWorks = true;
   #peerDirectWorks = true;
+  /** The server of the lanes runs on this device; never so for a page. */
+  #ownServer = false;
+  /** WebRTC crawled in this network. */
+  #crawled = false;
+  /** When something faster was looked for. */
+  #fasterAt: number | null = null;
   #hurried = true;
   #upgradeAt: number | null = null;
   #upgradePause = UPGRADE.first;
@@ -93,6 +102,11 @@ export class Paths {
     this.hasLane = hasLane;
   }
 
+  /** Whether the server that carries lanes runs on this device: then a lane is as direct as WebRTC. */
+  setOwnServer(ownServer: boolean): void {
+    this.#ownServer = ownServer;
+  }
+
   /** The first signal of an attempt came (I). Says whether to open a link for it. */
   handleAttempt(now: number, number: number, path: PathKind): boolean {
     if (this.leads || number <= this.#highest) return false;
@@ -115,7 +129,7 @@ export class Paths {
     if (path === 'direct') {
       this.#replace('lane', null);
       this.#upgradeAt = null;
-      this.#upgradePause = UPGRADE.first;
+      if (!this.#crawled) this.#upgradePause = UPGRADE.first;
     } else {
       this.#upgradeAt = this.leads ? now + this.#upgradePause : null;
     }
@@ -149,6 +163,19 @@ export class Paths {
     this.#endTrouble();
   }
 
+  /** The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46). */
+  handleSlow(now: number): void {
+    if (this.#carrying?.path !== 'direct' || this.#carrying.silent) return;
+    if (this.leads) {
+      if (this.#ownServer) this.#beginFaster(now);
+    } else if (this.hasLane && this.#isTimeForFaster(now)) this.#actions.push({ type: 'ask_for_faster' });
+  }
+
+  /** The other side said `reconnect` `slow`; `ownServer`: the server runs there. */
+  handleAskedForFaster(now: number, ownServer: boolean): void {
+    if (this.leads && this.#carrying?.path === 'direct' && (this.#ownServer || ownServer)) this.#beginFaster(now);
+  }
+
   /** The other side said `reconnect`. */
   handleAsked(now: number, lane: boolean): void {
     if (!this.leads) return;
@@ -169,6 +196,8 @@ export class Paths {
   handleNetworkChange(now: number): void {
     this.#directWorks = true;
     this.#peerDirectWorks = true;
+    if (this.#crawled) this.#upgradePause = UPGRADE.first;
+    this.#crawled = false;
     if (this.#trouble !== null) this.#trouble.nextStep = now;
     else if (this.#carrying?.path === 'direct') {
       this.#actions.push(this.leads ? { type: 'restart_ice' } : { type: 'ask', lane: false });
@@ -249,6 +278,21 @@ export class Paths {
     }
     const laneDue = age >= (isLoss ? LANE : FIRST_LANE) || this.#carrying?.path === 'lane' || !this.#canBeDirect();
     if (this.hasLane && laneDue && this.#isFree(now, 'lane')) this.#begin(now, 'lane');
+  }
+
+  /** A lane beside the link that crawls, which carries until the lane is bound. */
+  #beginFaster(now: number): void {
+    if (!this.hasLane || !this.#isFree(now, 'lane') || !this.#isTimeForFaster(now)) return;
+    this.#crawled = true;
+    this.#upgradePause = Math.max(this.#upgradePause, UPGRADE_AFTER_CRAWL);
+    this.#begin(now, 'lane');
+  }
+
+  /** As often as a lane could be begun anew. */
+  #isTimeForFaster(now: number): boolean {
+    const isTime = this.#fasterAt === null || this.#fasterAt + LASTS.lane <= now;
+    if (isTime) this.#fasterAt = now;
+    return isTime;
   }
 
   #canBeDirect(): boolean {

@@ -146,6 +146,10 @@ export class Peer {
     if (this.#phase.phase === 'met') this.#phase.connection.handleHeard();
   }
 
+  handleSlow(): void {
+    if (this.#phase.phase === 'met') this.#phase.connection.handleSlow();
+  }
+
   handleNetworkChange(): void {
     if (this.#phase.phase === 'met') this.#phase.connection.handleNetworkChange();
   }

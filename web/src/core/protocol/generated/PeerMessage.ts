@@ -21,7 +21,15 @@ signal: Signal, } | { "type": "reconnect",
 /**
  * Only a lane can work: this device has no WebRTC, or found no address of its own to offer.
  */
-lane?: boolean, } | { "type": "here", 
+lane?: boolean, 
+/**
+ * The link that carries is heard and crawls: a lane beside it would do better (LK-46).
+ */
+slow?: boolean, 
+/**
+ * With `slow`: the server of the mailbox runs on the device that says this.
+ */
+own_server?: boolean, } | { "type": "here", 
 /**
  * From `welcome`.
  */
