@@ -29,7 +29,7 @@ describe('DeviceCard', () => {
   it('counts the wait for a lost device, then says that it goes on by itself', () => {
     vi.useFakeTimers({ now: 1_000_000 });
     card({ presence: 'away', awaySinceMs: 1_000_000 - 8_000 });
-    expect(screen.getByText('Reconnecting 0:22')).toBeTruthy();
+    expect(screen.getByText('Reconnecting 0:20')).toBeTruthy();
     vi.useRealTimers();
   });
 

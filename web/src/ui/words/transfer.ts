@@ -7,8 +7,8 @@ import { isolated, visibleText } from '../format/visible_text';
 /** Groups of the screen, in their order. */
 export type TransferGroup = 'active' | 'waiting' | 'ended';
 
-/** For this long a lost device is waited for with a countdown. */
-export const WAIT_SECONDS = 30;
+/** For this long a lost device is waited for with a countdown: 30 s from its last sign of life, of which 2 are over by then (LK-45). */
+export const WAIT_SECONDS = 28;
 
 /** What happened and what to do next. */
 export const transferFailure: Record<TransferFailure, MessageKey> = {
