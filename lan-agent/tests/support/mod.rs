@@ -40,6 +40,7 @@ impl Device {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lanyard"));
         command.env_clear().env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(std::env::var_os("RUST_LOG").map(|filter| ("RUST_LOG", filter)));
         command.current_dir(self.home.path()).args(arguments).args(["--interface", "127.0.0.1", "--port", "0"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -58,6 +59,7 @@ impl Device {
         let mut command = Command::new("script");
         command.args(["-qefc", &format!("exec {}", quoted.join(" ")), "/dev/null"]);
         command.env_clear().env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(std::env::var_os("RUST_LOG").map(|filter| ("RUST_LOG", filter)));
         command.env("TERM", "xterm").env("SHELL", "/bin/sh").current_dir(self.home.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::start(command)
@@ -176,7 +178,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.printed.extend(self.stdout.try_iter());
+            self.complained.extend(self.stderr.try_iter());
+            eprintln!("the program's stdout: {:#?}, stderr: {:#?}", last(&self.printed), last(&self.complained));
+        }
     }
+}
+
+/// Enough of what was printed to see how it ended.
+fn last(lines: &[String]) -> &[String] {
+    &lines[lines.len().saturating_sub(200)..]
 }
 
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {

@@ -44,6 +44,9 @@ const PATIENCE_BUSY: Duration = Duration::from_secs(24 * 3600);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
+/// How long the other side may take to close the link once it was told of its breach.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the disk may take to finish when a device left.
 const DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -103,6 +106,8 @@ pub(super) struct Conversation {
     unknown: Vec<(Collected, Known)>,
     /// Whether more may come through the mailbox.
     mailbox_open: bool,
+    /// The other side was told that it broke the protocol.
+    told_breach: bool,
     /// A full queue of the link stopped us; wait for room.
     data_blocked: bool,
     control_blocked: bool,
@@ -173,6 +178,7 @@ impl Conversation {
             nearby,
             unknown: Vec::new(),
             mailbox_open: true,
+            told_breach: false,
             data_blocked: false,
             control_blocked: false,
         }
@@ -582,8 +588,19 @@ impl Conversation {
         }
     }
 
+    /// Leaves it to the other side to close the link after a breach: what it has acknowledged it may not have read yet,
+    /// and a link that closes takes that with it. What still comes is let go.
+    async fn wait_for_close(&mut self) {
+        let Some(link) = self.link.as_mut().filter(|_| self.told_breach) else { return };
+        let closed = async { while !matches!(link.next().await, LinkEvent::Closed(_)) {} };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            debug!("the other side did not close the link");
+        }
+    }
+
     async fn end(mut self) {
         self.flush().await;
+        self.wait_for_close().await;
         let Traffic { sent_bytes, received_bytes } = self.exchange.traffic();
         info!(sent_bytes, received_bytes, "a conversation ended");
         self.say(&PeerMessage::Bye);

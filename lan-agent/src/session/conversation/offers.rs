@@ -43,6 +43,7 @@ impl Conversation {
                 Output::Close { code, by } => {
                     let message = match by {
                         Party::Them => {
+                            self.told_breach = true;
                             format!("{} broke the protocol ({code:?}); the connection was closed.", self.who.name)
                         }
                         Party::Us => {
