@@ -212,6 +212,21 @@ fn tr_61_receiver_carries_on_from_its_journal() {
 }
 
 #[test]
+fn tr_56_what_is_let_go_stays_on_disk_and_is_written_no_more() {
+    let mut pair = Pair::connected(56);
+    pair.offer(id(1), files(&[6 * MIB]));
+    pair.run_until(|pair| pair.b.disk.bytes_written >= 2 * MIB as u64);
+    assert!(pair.b.exchange.release_incoming(pair.now, id(1)));
+    assert!(!pair.b.exchange.release_incoming(pair.now, id(1)), "it is not here any more");
+    let lost = Event::Cancelled { transfer: id(1), reason: CancelReason::UnknownTransfer, by: Party::Them };
+    pair.run_until(|pair| pair.a.saw(&lost));
+    pair.run_until_quiet();
+    assert_eq!((pair.b.disk.parts(), pair.b.disk.journals()), (1, 1));
+    assert!(pair.b.disk.placed.is_empty() && !pair.a.closed && !pair.b.closed);
+    assert!(pair.b.exchange.is_idle());
+}
+
+#[test]
 fn tr_51_sender_reads_again_what_is_claimed_after_its_restart_and_sends_only_the_rest() {
     let mut pair = Pair::connected(10);
     let entries = files(&[16 * MIB]);

@@ -20,7 +20,7 @@ use crate::devices::DeviceBook;
 use crate::discovery::mdns::{LocalNames, Mdns};
 use crate::exit::{Exit, Stop};
 use crate::inbox::ReceiveFolder;
-use crate::session::{Context, Downloads, Handle, Met};
+use crate::session::{Context, Conversations, Downloads, Handle, Met};
 use crate::share::Registry;
 use crate::terminal::{Console, Reporter, answer_questions};
 
@@ -92,6 +92,7 @@ impl Run {
             secure_page: settings.relay.as_ref().and_then(|relay| SecurePage::try_from(relay.base.clone()).ok()),
             downloads: Downloads::default(),
             memory: Arc::default(),
+            conversations: Conversations::default(),
             numbers: AtomicU64::new(0),
         });
         let reporter = Reporter::new(console.clone(), settings.format);

@@ -92,6 +92,16 @@ impl PartStore {
         kept
     }
 
+    /// As [`Self::kept`], of one transfer.
+    pub fn kept_of(&mut self, transfer: TransferId) -> Option<Kept> {
+        let all = self.folder.parts(false).ok()?;
+        let kept = self.read_kept(&all, &self.folder_name(transfer));
+        kept.unwrap_or_else(|error| {
+            debug!(%error, "an unfinished transfer was left alone");
+            None
+        })
+    }
+
     /// One folder of unfinished files; `None` when it is another device's.
     fn read_kept(&mut self, all: &Dir, name: &str) -> Result<Option<Kept>, StoreError> {
         let directory = open_directory(all, name)?;
@@ -370,6 +380,8 @@ impl PartStore {
     /// Closes the files of a transfer that waits for its device.
     pub fn release(&mut self, transfer: TransferId) {
         self.transfers.remove(&transfer);
+        self.unwritten.remove(&transfer);
+        self.refused.retain(|(of, _), _| *of != transfer);
     }
 
     /// The transfer's folder, locked; `None` when there is none and none is to be made.

@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lanyard_protocol::control::{FileIndex, TransferId};
-use lanyard_transfer::journal::Record;
+use lanyard_transfer::journal::{Kept, Record};
 use lanyard_transfer::{Output, ReadError, ReadRequest, WriteError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::fail_point::{self, Step};
 use crate::inbox::{PartStore, ReceiveFolder};
@@ -35,6 +35,27 @@ pub(super) enum Answer {
     JournalFailed { transfer: TransferId, error: WriteError },
 }
 
+/// Work for the inbox thread.
+enum InboxJob {
+    Do(Output),
+    /// Close and unlock a transfer's files, then say so.
+    Release(TransferId, Box<dyn FnOnce() + Send>),
+    /// Read a transfer's journal.
+    Restore(TransferId, oneshot::Sender<Option<Kept>>),
+}
+
+/// Reads journals of transfers that were let go elsewhere.
+pub(super) struct Restorer(mpsc::Sender<InboxJob>);
+
+impl Restorer {
+    /// What is kept of a transfer, which is locked from then on.
+    pub(super) async fn restore(&self, transfer: TransferId) -> Option<Kept> {
+        let (reply, kept) = oneshot::channel();
+        self.0.send(InboxJob::Restore(transfer, reply)).await.ok()?;
+        kept.await.ok()?
+    }
+}
+
 /// Work for the source thread.
 enum SourceJob {
     Add(TransferId, Box<SourceFiles>),
@@ -46,7 +67,7 @@ enum SourceJob {
 /// Both threads.
 pub(super) struct Disk {
     source: mpsc::Sender<SourceJob>,
-    inbox: Option<mpsc::Sender<Output>>,
+    inbox: Option<mpsc::Sender<InboxJob>>,
     sending: HashSet<TransferId>,
     /// The job that found its queue full.
     stalled: Option<Output>,
@@ -72,6 +93,18 @@ impl Disk {
         self.sending.insert(transfer);
         // The thread lives as long as this.
         let _ = self.source.send(SourceJob::Add(transfer, Box::new(files))).await;
+    }
+
+    /// Closes and unlocks a transfer's files after everything that was submitted, then calls `done`.
+    pub(super) fn release(&self, transfer: TransferId, done: impl FnOnce() + Send + 'static) {
+        if let Some(inbox) = self.inbox.clone() {
+            tokio::spawn(async move { inbox.send(InboxJob::Release(transfer, Box::new(done))).await.is_ok() });
+        }
+    }
+
+    /// A way to read journals, if this run receives.
+    pub(super) fn restorer(&self) -> Option<Restorer> {
+        self.inbox.clone().map(Restorer)
     }
 
     /// Whether another job can be taken.
@@ -118,10 +151,9 @@ impl Disk {
     fn try_submit(&mut self, output: Output) -> Option<Output> {
         if !self.is_source(&output) {
             let inbox = self.inbox.as_ref()?;
-            return match inbox.try_send(output) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
-                Err(mpsc::error::TrySendError::Full(output)) => Some(output),
-            };
+            let Ok(permit) = inbox.try_reserve() else { return Some(output).filter(|_| !inbox.is_closed()) };
+            permit.send(InboxJob::Do(output));
+            return None;
         }
         let Ok(permit) = self.source.try_reserve() else { return Some(output) };
         match output {
@@ -171,12 +203,26 @@ fn serve_source(mut jobs: mpsc::Receiver<SourceJob>, answers: &mpsc::Sender<Answ
     }
 }
 
-fn serve_inbox(mut store: PartStore, mut jobs: mpsc::Receiver<Output>, answers: &mpsc::Sender<Answer>) {
+fn serve_inbox(mut store: PartStore, mut jobs: mpsc::Receiver<InboxJob>, answers: &mpsc::Sender<Answer>) {
     while let Some(job) = jobs.blocking_recv() {
-        if let Some(answer) = work(&mut store, job)
-            && answers.blocking_send(answer).is_err()
-        {
-            return;
+        match job {
+            InboxJob::Do(output) => {
+                if let Some(answer) = work(&mut store, output)
+                    && answers.blocking_send(answer).is_err()
+                {
+                    return;
+                }
+            }
+            InboxJob::Release(transfer, done) => {
+                store.release(transfer);
+                done();
+            }
+            // Whoever asked may have stopped waiting; then it is for the next one.
+            InboxJob::Restore(transfer, reply) => {
+                if reply.send(store.kept_of(transfer)).is_err() {
+                    store.release(transfer);
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod conversation;
 mod disk;
+mod handover;
 mod link;
 mod meeting;
 mod memory;
@@ -25,10 +26,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lanyard_pairing::PublicKey;
 use lanyard_protocol::DeviceId;
+use lanyard_protocol::control::TransferId;
 use lanyard_protocol::peer::SecurePage;
 use lanyard_protocol::signaling::ListedDevice;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub use handover::{Conversations, Released};
 pub use meeting::{MeetError, Met, meet, meet_in};
 pub use memory::Memory;
 pub use plain_download::Downloads;
@@ -72,6 +75,8 @@ pub struct Context {
     pub downloads: Downloads,
     /// Shared by everything that is received.
     pub memory: Arc<Memory>,
+    /// Everybody who talks with some device now.
+    pub conversations: Conversations,
     /// Numbers for transfers.
     pub numbers: AtomicU64,
 }
@@ -96,6 +101,7 @@ impl Context {
             secure_page: None,
             downloads: Downloads::default(),
             memory: Arc::default(),
+            conversations: Conversations::default(),
         }
     }
 
@@ -139,6 +145,13 @@ pub enum Command {
     Forget,
     /// Carry on with a device that was met again.
     Adopt(Box<Met>),
+    /// Let go of a transfer that is received: its sender carries on in another conversation.
+    Release {
+        /// Which.
+        transfer: TransferId,
+        /// Told when its files are free. Dropped when it is not received here.
+        reply: oneshot::Sender<Released>,
+    },
     /// Say goodbye, keep parts, end.
     Stop,
 }
@@ -175,8 +188,10 @@ pub fn start(met: Met, context: Arc<Context>) -> Handle {
     let (over_sender, over) = watch::channel(false);
     let who = who(&met);
     let key = met.session.peer_key();
+    context.conversations.enter(key, &commands);
+    let queue = conversation::Queue { commands: command_queue, own: commands.downgrade() };
     let signs = conversation::Signs { device: device_sender, linked: linked_sender, away: away_sender };
-    let conversation = conversation::Conversation::new(met, who.clone(), context, command_queue, signs);
+    let conversation = conversation::Conversation::new(met, who.clone(), context, queue, signs);
     tokio::spawn(async move {
         conversation.run().await;
         over_sender.send_replace(true);

@@ -79,7 +79,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Carries on a transfer from its journal. Before [`Exchange::link_up`]. Part of what it vouches for is read back
+    /// Carries on a transfer from its journal. Before [`Exchange::link_up`], or before its `resume` is handed in. Part of what it vouches for is read back
     /// first ([`crate::Output::Read`]).
     ///
     /// # Errors
@@ -95,6 +95,26 @@ impl Exchange {
         self.incoming.insert(transfer, Incoming { state, relisting: None, known_on_link: false });
         self.settle(now, Ok(()));
         Ok(())
+    }
+
+    /// Lets go of a transfer that is being received, so that another exchange with the same device can carry it on from
+    /// its journal. What is on disk stays. `false` when it is not being received here.
+    pub fn release_incoming(&mut self, now: Instant, transfer: TransferId) -> bool {
+        let Some(State::Receiving(_)) = self.incoming.get(&transfer).map(|incoming| &incoming.state) else {
+            return false;
+        };
+        self.incoming.remove(&transfer);
+        // Should the other side still be there, it has lost it.
+        let reason = CancelReason::UnknownTransfer;
+        let ended = if self.link.is_some() {
+            self.out.say(ControlMessage::Cancel { transfer, reason });
+            Ended::Cancelled(reason)
+        } else {
+            Ended::CancelledUntold(reason)
+        };
+        self.remember_end(transfer, ended);
+        self.settle(now, Ok(()));
+        true
     }
 
     /// Takes an offer, or part of it. From here on bytes may be written.

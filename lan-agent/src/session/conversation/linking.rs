@@ -154,7 +154,7 @@ impl Conversation {
             }
             LinkEvent::Open => return self.send_bind(attempt).await,
             LinkEvent::Bind(bind) if link.phase == Phase::Binding => return self.handle_bind(attempt, &bind).await,
-            LinkEvent::Control(text) if carries => self.exchange.handle_control(now, &text),
+            LinkEvent::Control(text) if carries => self.handle_control(now, attempt, text),
             LinkEvent::Data(frame) if carries => self.exchange.handle_data(now, &frame),
             LinkEvent::Bind(_) | LinkEvent::Control(_) | LinkEvent::Data(_) => return self.refuse_link(),
             LinkEvent::Alive if carries => self.exchange.handle_alive(now),

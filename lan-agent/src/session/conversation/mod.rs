@@ -1,5 +1,6 @@
 //! The loop that joins one device's mailbox, link, exchange and disk.
 
+mod handover;
 mod linking;
 mod offers;
 mod plain_links;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info};
 
+use self::handover::{Releasing, TakingOver, taken};
 use super::disk::{Answer as DiskAnswer, Disk, part_store};
 use super::link::{ActiveLink, LinkEvent};
 use super::sent_record::{self, SentRecord};
@@ -60,12 +62,20 @@ pub(super) struct Signs {
     pub(super) away: watch::Sender<bool>,
 }
 
+/// Where commands come in.
+pub(super) struct Queue {
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Tells this conversation from others.
+    pub(super) own: mpsc::WeakSender<Command>,
+}
+
 /// Everything about one other device.
 pub(super) struct Conversation {
     met: Met,
     who: Who,
     context: Arc<Context>,
     commands: mpsc::Receiver<Command>,
+    own_commands: mpsc::WeakSender<Command>,
     signs: Signs,
     exchange: Exchange,
     /// What it takes in before it is written, in bytes.
@@ -102,6 +112,12 @@ pub(super) struct Conversation {
     /// Texts that wait to be acknowledged.
     texts: VecDeque<(u64, tokio::sync::oneshot::Sender<Result<(), String>>)>,
     nearby: watch::Receiver<Arc<[ListedDevice]>>,
+    /// A transfer that another conversation may have.
+    taking_over: Option<TakingOver>,
+    /// Transfers that another conversation gets.
+    releasing: VecDeque<Releasing>,
+    /// The device has come anew and goes on in another conversation.
+    is_superseded: bool,
     /// Transfers that the other side no longer knows.
     unknown: Vec<(Collected, Known)>,
     /// Whether more may come through the mailbox.
@@ -121,13 +137,7 @@ enum Next {
 }
 
 impl Conversation {
-    pub(super) fn new(
-        met: Met,
-        who: Who,
-        context: Arc<Context>,
-        commands: mpsc::Receiver<Command>,
-        signs: Signs,
-    ) -> Self {
+    pub(super) fn new(met: Met, who: Who, context: Arc<Context>, queue: Queue, signs: Signs) -> Self {
         let now = Instant::now();
         let window = context.memory.window(false);
         let config = Config { window_bytes: window, ..Config::default() };
@@ -144,8 +154,8 @@ impl Conversation {
                 transfers.insert(transfer, known);
             }
         }
-        let (unsent, queue) = mpsc::channel(UNSENT);
-        let sealed_sender = tokio::spawn(send_sealed(queue));
+        let (unsent, sealed_queue) = mpsc::channel(UNSENT);
+        let sealed_sender = tokio::spawn(send_sealed(sealed_queue));
         let nearby = context.nearby.clone();
         let (disk, disk_answers) = Disk::start(store);
         Self {
@@ -155,7 +165,8 @@ impl Conversation {
             disk,
             disk_answers,
             context,
-            commands,
+            commands: queue.commands,
+            own_commands: queue.own,
             signs,
             exchange,
             window,
@@ -176,6 +187,9 @@ impl Conversation {
             remember_answers: JoinSet::new(),
             texts: VecDeque::new(),
             nearby,
+            taking_over: None,
+            releasing: VecDeque::new(),
+            is_superseded: false,
             unknown: Vec::new(),
             mailbox_open: true,
             told_breach: false,
@@ -196,6 +210,9 @@ impl Conversation {
     /// Does what there is to do, then waits for the next thing to happen.
     async fn turn(&mut self) -> Next {
         if self.drain_outputs() == Next::End {
+            return Next::End;
+        }
+        if self.is_left_behind() {
             return Next::End;
         }
         self.offer_unknown_again().await;
@@ -233,7 +250,13 @@ impl Conversation {
                 }
                 Next::GoOn
             }
-            (attempt, event) = next_event(&mut self.link, &mut self.attempts) => self.handle_link(attempt, event).await,
+            (attempt, event) = next_event(&mut self.link, &mut self.attempts), if self.taking_over.is_none() => {
+                self.handle_link(attempt, event).await
+            }
+            taken = taken(&mut self.taking_over) => {
+                self.handle_taken(taken);
+                Next::GoOn
+            }
             () = room(control_room), if self.control_blocked => Next::GoOn,
             () = room(data_room), if self.data_blocked => Next::GoOn,
             Ok(()) = self.nearby.changed() => {
@@ -271,6 +294,7 @@ impl Conversation {
             }
             Command::Remember { reply } => self.want_remembered(Some(reply)),
             Command::Forget => self.tell_forgotten(),
+            Command::Release { transfer, reply } => self.release(transfer, reply),
             Command::Adopt(met) => self.adopt(*met),
             Command::Stop => return Next::End,
         }
@@ -627,6 +651,7 @@ impl Conversation {
             let _ = reply.send(Err("the other device left before the text was delivered".to_owned()));
         }
         self.context.tell(Event::Left { who: self.who.clone() });
+        self.hand_over();
         // Whoever meets the device next finds its unfinished files unlocked.
         drop(self.disk);
         let mut answers = self.disk_answers;

@@ -64,6 +64,7 @@ impl Conversation {
                 | Output::Forget { .. }) => self.disk.submit(job),
             }
         }
+        self.hand_over();
         Next::GoOn
     }
 
