@@ -95,6 +95,12 @@ impl Program {
         lines.kept.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// Whether it closed its output, as a program does that has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.output.lines.lock().unwrap_or_else(PoisonError::into_inner).open_pipes == 0
+    }
+
     /// Types a line.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `lanyard-relay` on one of the lab's hosts, with a certificate that the lab's devices trust.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +11,9 @@ use crate::program::{Program, built};
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The configuration's file.
+const CONFIG: &str = "relay.toml";
 
 /// A relay that serves page, signaling and TURN over TLS on port 443, plain http and metrics on 8080, and STUN and TURN
 /// on 3478; gone when dropped.
@@ -31,17 +34,32 @@ impl<'a> Relay<'a> {
         let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
         std::fs::write(dir.path().join("certificate.pem"), cert.pem())?;
         std::fs::write(dir.path().join("key.pem"), signing_key.serialize_pem())?;
-        let config = dir.path().join("relay.toml");
+        let config = dir.path().join(CONFIG);
         let text = format!(
             "drain_seconds = 1\n[tls]\nlisten = [\"[::]:443\"]\ncertificate = \"{dir}/certificate.pem\"\nkey = \"{dir}/key.pem\"\n",
             dir = dir.path().display()
         );
         std::fs::write(&config, text)?;
-        let mut command = host.command(&built("lanyard-relay").display().to_string());
-        command.arg("--config").arg(&config);
-        let program = Program::start("lanyard-relay", command)?;
-        program.wait_for("its https address", PATIENCE, |line| line.contains("https://").then_some(()))?;
+        let program = launch(host, &config)?;
         Ok(Self { host, program, dir })
+    }
+
+    /// Ends it as a crash does.
+    ///
+    /// # Errors
+    /// It could not be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.signal("KILL")?;
+        self.program.wait(PATIENCE).map(|_| ())
+    }
+
+    /// Starts it again, at the same addresses and with the same certificate.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.program = launch(self.host, &self.dir.path().join(CONFIG))?;
+        Ok(())
     }
 
     /// Its page, by its IPv4 address.
@@ -86,4 +104,12 @@ impl<'a> Relay<'a> {
         });
         Ok(series.sum())
     }
+}
+
+fn launch(host: &Host, config: &Path) -> Result<Program> {
+    let mut command = host.command(&built("lanyard-relay").display().to_string());
+    command.arg("--config").arg(config);
+    let program = Program::start("lanyard-relay", command)?;
+    program.wait_for("its https address", PATIENCE, |line| line.contains("https://").then_some(()))?;
+    Ok(program)
 }

@@ -4,11 +4,13 @@ mod chance;
 mod content;
 mod person;
 mod report;
+mod rounds;
 
 pub use chance::Chance;
 pub use content::Content;
 pub use person::{Person, Sending, Up, agent_traffic};
 pub use report::Report;
+pub use rounds::{Rounds, wait_for};
 
 /// What may travel again after one break: 16 MiB of window and 8 MiB that are not in the journal yet.
 pub const AGAIN_BYTES: u64 = 24 << 20;

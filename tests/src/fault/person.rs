@@ -1,4 +1,5 @@
-//! Two people's programs on this machine, each with a home of its own, reached over loopback only.
+//! Two people's programs on this machine, each with a home of its own, reached over loopback only unless they have a
+//! host of their own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::lan::Host;
 use crate::program::{Program, built};
 
 /// Longer than anything takes on a busy machine.
@@ -19,6 +21,8 @@ pub struct Person {
     environment: Vec<(String, String)>,
     /// Receives here instead of in its home.
     inbox: Option<PathBuf>,
+    /// The namespace where its programs run, if not this one.
+    namespace: Option<String>,
 }
 
 /// A running `lanyard up`.
@@ -41,7 +45,7 @@ impl Person {
     pub fn new() -> Result<Self> {
         let home = tempfile::tempdir()?;
         std::fs::create_dir(home.path().join("inbox"))?;
-        Ok(Self { home, environment: Vec::new(), inbox: None })
+        Ok(Self { home, environment: Vec::new(), inbox: None, namespace: None })
     }
 
     /// Adds a variable to the environment of each program from here on.
@@ -55,6 +59,13 @@ impl Person {
     #[must_use]
     pub fn receiving_into(mut self, inbox: &Path) -> Self {
         self.inbox = Some(inbox.to_owned());
+        self
+    }
+
+    /// Runs each program on this host, on all of its interfaces.
+    #[must_use]
+    pub fn at(mut self, host: &Host) -> Self {
+        self.namespace = Some(host.namespace().to_owned());
         self
     }
 
@@ -78,10 +89,22 @@ impl Person {
     /// `lanyard ARGS` as this person.
     #[must_use]
     pub fn lanyard(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(built("lanyard"));
+        let program = built("lanyard");
+        let mut command = match &self.namespace {
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program).args(args);
+                command
+            }
+            None => {
+                let mut command = Command::new(program);
+                command.args(args).args(["--interface", "127.0.0.1"]);
+                command
+            }
+        };
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.home());
         command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
-        command.current_dir(self.home()).args(args).args(["--interface", "127.0.0.1", "--port", "0", "-v"]);
+        command.current_dir(self.home()).args(["--port", "0", "-v"]);
         command
     }
 
@@ -119,6 +142,14 @@ impl Up {
         let printed = self.program.printed();
         let last = printed.lines().rev().find_map(|line| event(line, "link")).context("no link")?;
         Ok(last["link"].as_str().context("a link is text")?.to_owned())
+    }
+
+    /// Every link to the relay that it has shown, in order: each one that was used or lost is followed by another.
+    #[must_use]
+    pub fn links_at_relay(&self) -> Vec<String> {
+        let links = self.program.printed();
+        let links = links.lines().filter_map(|line| event(line, "link")).filter(|link| link["relay"] == true);
+        links.filter_map(|link| link["link"].as_str().map(str::to_owned)).collect()
     }
 
     /// Waits for a link other than this one.

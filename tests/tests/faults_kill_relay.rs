@@ -1,0 +1,85 @@
+//! Relays that are killed at random moments of a transfer that was arranged, or is carried, by them (F11, F12).
+//!
+//! 30 rounds here, 300 in `cargo xtask faults`; in every second one the two devices reach each other through the relay
+//! only. A printed seed repeats a run: `LANYARD_FAULT_SEED=…`.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+use std::time::{Duration, Instant};
+
+use lanyard_tests::fault::{Content, Person, Report, Rounds, Sending, Up, agent_traffic, rounds, wait_for};
+use lanyard_tests::lan::Lan;
+use lanyard_tests::relay::Relay;
+
+/// How long a relay is gone at most.
+const GONE: Duration = Duration::from_secs(1);
+
+/// How long devices may take from the relay's return to the end of their transfer.
+const BACK: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_relay_killed_at_any_moment_stops_no_transfer_that_it_arranged_or_carries() {
+    let report = Report::begin("F11, F12", &format!("relay killed and restarted at {} random moments", rounds()));
+    let lan = Lan::new(&["relay", "attic", "near", "far"]).unwrap();
+    let to_relay = format!("ip daddr {}", lan.host("relay").ipv4());
+    lan.host("far").allow_only(&[&to_relay]).unwrap();
+    let mut relay = Relay::start(lan.host("relay")).unwrap();
+    let url = relay.url();
+    let certificate = relay.certificate().display().to_string();
+    let person = |host: &str| Person::new().unwrap().at(lan.host(host)).with("SSL_CERT_FILE", &certificate);
+    let (attic, near, far) = (person("attic"), person("near"), person("far"));
+    let mut all = Rounds::prepare("relay killed", &[near.home(), far.home()]).unwrap();
+
+    let mut running: Option<Up> = None;
+    let mut undisturbed = [Duration::ZERO; 2];
+    for (sender, time) in [&near, &far].into_iter().zip(&mut undisturbed) {
+        let up = running.get_or_insert_with(|| attic.up(&["--accept", "accept", "--relay", &url]).unwrap());
+        let mut sending = begin(sender, up, 0, &all, 0);
+        let begun = Instant::now();
+        sending.wait_until_done().unwrap();
+        *time = begun.elapsed();
+        all.content(0).check_whole(&attic.inbox()).unwrap();
+        all.content(0).remove(&attic.inbox()).unwrap();
+        running = None;
+    }
+
+    let mut slowest = Duration::ZERO;
+    let mut links_before = 0;
+    for round in 0..rounds() {
+        // Its lines are kept only up to a bound.
+        if round % 5 == 0 {
+            (running, links_before) = (None, 0);
+        }
+        let up = running.get_or_insert_with(|| attic.up(&["--accept", "accept", "--relay", &url]).unwrap());
+        // Rounds with small files have an odd number, so the way is not picked by it alone.
+        let is_near = (round + round / 10) % 2 == 0;
+        let mut sending = begin(if is_near { &near } else { &far }, up, links_before, &all, round);
+        all.note_undisturbed(undisturbed[usize::from(!is_near)]);
+        all.random_moment();
+        relay.kill().unwrap();
+        all.content(round).check_nothing_wrong(&attic.inbox()).unwrap();
+        std::thread::sleep(all.chance.time(GONE));
+        // The link that is shown now is gone with the relay.
+        links_before = up.links_at_relay().len();
+        relay.restart().unwrap();
+        let back = Instant::now();
+        sending.wait_until_done().unwrap();
+        slowest = slowest.max(back.elapsed());
+        assert!(back.elapsed() < BACK, "round {round}: done {:?} after the relay was back", back.elapsed());
+        let route = if is_near { "lan" } else { "relayed" };
+        assert!(sending.program.printed().contains(&format!("\"route\":\"{route}\"")), "round {round}");
+        let sent = agent_traffic(&sending.program.printed()).0;
+        all.conclude(round, &attic.inbox(), sent).unwrap();
+    }
+    report.held(&format!("{}; done {:.0} s after its return at the latest", all.summary(), slowest.as_secs_f64()));
+}
+
+/// Sends what the round sends by the first link that the receiver shows after `links_before` others.
+fn begin(sender: &Person, up: &Up, links_before: usize, all: &Rounds, round: u32) -> Sending {
+    wait_for("a link at the relay", || up.links_at_relay().len() > links_before).unwrap();
+    let link = up.links_at_relay().pop().unwrap();
+    let Content { name, .. } = all.content(round);
+    let sending = sender.send(&link, name).unwrap();
+    sending.wait_until_accepted().unwrap();
+    sending
+}
