@@ -70,20 +70,85 @@ impl Lan {
         &self.hosts
     }
 
+    /// Pulls a host's cable: its addresses stay, and nothing passes.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn cut(&self, host: &Host) -> Result<()> {
+        self.router.ip(&format!("link set {} down", host.port()))
+    }
+
+    /// Puts the cable back.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn mend(&self, host: &Host) -> Result<()> {
+        self.router.ip(&format!("link set {} up", host.port()))
+    }
+
+    /// Lets no more than so much pass towards a host from now on, with room for 4 MiB that wait (Debian's `tc`).
+    ///
+    /// # Errors
+    /// `tc` failed.
+    pub fn slow_down(&self, host: &Host, kbit_per_second: u32) -> Result<()> {
+        let rate = format!("{kbit_per_second}kbit");
+        // A whole batch of packets that travels as one must fit, or it is cut into pieces.
+        let shape = ["root", "tbf", "rate", &rate, "burst", "32kb", "limit", "4mb"];
+        let mut all = vec!["netns", "exec", &self.router.0, "tc", "qdisc", "replace", "dev"];
+        let port = host.port();
+        all.push(&port);
+        all.extend(shape);
+        ip(&all)
+    }
+
+    /// Adds an address to the router's end of the network, which then is the way between its networks.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn add_network(&self, router_address: &str) -> Result<()> {
+        self.router.sysctl("net.ipv4.ip_forward=1");
+        self.router.sysctl("net.ipv4.conf.all.send_redirects=0");
+        self.router.sysctl("net.ipv4.conf.br0.send_redirects=0");
+        self.router.ip(&format!("addr add {router_address} dev br0"))
+    }
+
+    /// Loads rules into the router's packet filter.
+    ///
+    /// # Errors
+    /// `nft` failed.
+    pub fn nft(&self, rules: &str) -> Result<()> {
+        self.router.nft(rules)
+    }
+
+    /// Runs `ip ARGS` on the router.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn router_ip(&self, args: &str) -> Result<()> {
+        self.router.ip(args)
+    }
+
+    /// The router's namespace.
+    #[must_use]
+    pub fn router(&self) -> &str {
+        &self.router.0
+    }
+
+    /// Makes the router's end of a host's cable part of the network.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn connect(&self, host: &Host) -> Result<()> {
+        self.router.ip(&format!("link set {} master br0 up", host.port()))
+    }
+
     fn add_host(&mut self, lab: &str, name: &str) -> Result<()> {
         let number =
             u8::try_from(self.hosts.len()).ok().and_then(|n| n.checked_add(FIRST_HOST)).context("too many hosts")?;
         let host = Host { name: name.to_owned(), namespace: Namespace::new(format!("{lab}-{name}"))?, number };
-        let port = format!("port{number}");
-        self.router.ip(&format!("link add {port} type veth peer name eth0 netns {}", host.namespace.0))?;
-        self.router.ip(&format!("link set {port} master br0 up"))?;
-        host.namespace.sysctl("net.ipv6.conf.all.accept_dad=0");
-        host.namespace.sysctl("net.ipv6.conf.eth0.accept_dad=0");
-        host.namespace.ip(&format!("addr add {}/24 dev eth0", host.ipv4()))?;
-        host.namespace.ip(&format!("-6 addr add {}/64 dev eth0 nodad", host.ipv6()))?;
-        host.namespace.ip("link set eth0 up")?;
-        host.namespace.ip("route add default via 192.168.77.1")?;
-        host.namespace.ip("-6 route add default via fd77::1")?;
+        self.router.ip(&format!("link add {} type veth peer name eth0 netns {}", host.port(), host.namespace.0))?;
+        self.connect(&host)?;
+        host.configure()?;
         self.hosts.push(host);
         Ok(())
     }
@@ -114,6 +179,36 @@ impl Host {
         format!("fd77::{}", self.number)
     }
 
+    /// The router's end of its cable.
+    #[must_use]
+    pub fn port(&self) -> String {
+        format!("port{}", self.number)
+    }
+
+    /// Gives `eth0` its addresses and routes.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn configure(&self) -> Result<()> {
+        self.namespace.sysctl("net.ipv6.conf.all.accept_dad=0");
+        self.namespace.sysctl("net.ipv6.conf.eth0.accept_dad=0");
+        self.namespace.ip(&format!("addr add {}/24 dev eth0", self.ipv4()))?;
+        self.namespace.ip(&format!("-6 addr add {}/64 dev eth0 nodad", self.ipv6()))?;
+        self.namespace.ip("link set eth0 up")?;
+        self.namespace.ip("route add default via 192.168.77.1")?;
+        self.namespace.ip("-6 route add default via fd77::1")
+    }
+
+    /// Takes all its addresses away and gives it another one, of another network if need be, with the way out of there.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn readdress(&self, ipv4_with_prefix: &str, gateway: &str) -> Result<()> {
+        self.namespace.ip("addr flush dev eth0 scope global")?;
+        self.namespace.ip(&format!("addr add {ipv4_with_prefix} dev eth0"))?;
+        self.namespace.ip(&format!("route replace default via {gateway}"))
+    }
+
     /// A command that will run on this host.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
@@ -142,13 +237,7 @@ impl Host {
     /// # Errors
     /// `nft` failed.
     pub fn nft(&self, rules: &str) -> Result<()> {
-        let mut nft = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        nft.stdin.take().context("nft has no input")?.write_all(rules.as_bytes())?;
-        let output = nft.wait_with_output()?;
-        if !output.status.success() {
-            bail!("nft: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(())
+        self.namespace.nft(rules)
     }
 
     /// Runs `ip ARGS` on this host.
@@ -174,6 +263,18 @@ impl Namespace {
         ip(&all)
     }
 
+    fn nft(&self, rules: &str) -> Result<()> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, "nft", "-f", "-"]);
+        let mut nft = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        nft.stdin.take().context("nft has no input")?.write_all(rules.as_bytes())?;
+        let output = nft.wait_with_output()?;
+        if !output.status.success() {
+            bail!("nft: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// Best effort: not every kernel has every switch.
     fn sysctl(&self, setting: &str) {
         let mut command = Command::new("ip");
@@ -188,7 +289,7 @@ impl Drop for Namespace {
     }
 }
 
-fn ip(args: &[&str]) -> Result<()> {
+pub(crate) fn ip(args: &[&str]) -> Result<()> {
     let output = Command::new("ip").args(args).output().context("could not run ip (Debian package iproute2)")?;
     if !output.status.success() {
         bail!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());

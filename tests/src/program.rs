@@ -69,8 +69,28 @@ impl Program {
     /// # Errors
     /// The time is over or the program ended first; the message holds what it printed.
     pub fn wait_for<T>(&self, what: &str, within: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
+        self.wait_for_after(0, what, within, wanted)
+    }
+
+    /// How many lines it has printed.
+    #[must_use]
+    pub fn line_count(&self) -> usize {
+        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.dropped + lines.kept.len()
+    }
+
+    /// As [`Self::wait_for`], from the line of this number on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_for_after<T>(
+        &self,
+        mut seen: usize,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
         let deadline = Instant::now() + within;
-        let mut seen = 0;
         let mut lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let unseen = seen.max(lines.dropped) - lines.dropped;
@@ -131,6 +151,17 @@ impl Program {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it had so far, in bytes.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn peak_resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024)
     }
 
     /// Waits for its end.

@@ -35,6 +35,8 @@ pub(crate) const NETWORK: &[Need] = &[
     need("curl", "curl"),
     need("wget", "wget"),
     need("aria2c", "aria2"),
+    need("tc", "iproute2"),
+    need("faketime", "faketime"),
 ];
 
 /// Packages of PyPI that tests run, with the versions they were written for.

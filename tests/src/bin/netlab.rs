@@ -21,7 +21,13 @@ fn main() -> Result<()> {
         .hosts()
         .iter()
         .map(|host| {
-            let facts = json!({ "namespace": host.namespace(), "ipv4": host.ipv4(), "ipv6": host.ipv6() });
+            let facts = json!({
+                "namespace": host.namespace(),
+                "ipv4": host.ipv4(),
+                "ipv6": host.ipv6(),
+                "router": lan.router(),
+                "port": host.port(),
+            });
             (host.name().to_owned(), facts)
         })
         .collect();

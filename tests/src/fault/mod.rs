@@ -2,15 +2,19 @@
 
 mod chance;
 mod content;
+mod crossing;
 mod person;
 mod report;
 mod rounds;
+mod wire;
 
 pub use chance::Chance;
 pub use content::Content;
+pub use crossing::Crossing;
 pub use person::{Person, Sending, Up, agent_traffic};
 pub use report::Report;
 pub use rounds::{Rounds, wait_for};
+pub use wire::{Weather, Wire};
 
 /// What may travel again after one break: 16 MiB of window and 8 MiB that are not in the journal yet.
 pub const AGAIN_BYTES: u64 = 24 << 20;

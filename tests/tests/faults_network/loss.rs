@@ -1,0 +1,69 @@
+//! Networks that lose packets or hide names (F1, F5, F25).
+
+use std::time::Duration;
+
+use lanyard_tests::fault::{Content, Crossing, Report, rounds};
+use lanyard_tests::lan::{Host, Lan};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Of the speed without loss, in percent: what is left at 5 % of loss.
+const LEAST_SHARE: f64 = 20.0;
+
+/// Lets a packet filter loose on what arrives at a host.
+fn filter(host: &Host, rule: &str) -> anyhow::Result<()> {
+    host.nft(&format!("table inet fault {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}"))
+}
+
+/// Sends from one host to another, and how long it took from the acceptance on.
+fn send(content: &Content, rule: Option<&str>) -> Duration {
+    let lan = Lan::new(&["attic", "studio"]).unwrap();
+    let (attic, studio) = (lan.host("attic"), lan.host("studio"));
+    let disturb = || match rule {
+        Some(rule) => lan.hosts().iter().try_for_each(|host| filter(host, rule)),
+        None => Ok(()),
+    };
+    let crossing = Crossing::begin(attic, studio, content, disturb).unwrap();
+    crossing.conclude(PATIENCE).unwrap().1
+}
+
+#[test]
+fn f1_f5_transfers_complete_though_packets_are_lost() {
+    let content = Content::large(64 << 20, 1);
+    let clean = send(&content, None);
+    let lost = |percent: u32| format!("numgen random mod 100 < {percent} drop");
+    let mut faults = vec![
+        ("F1", "1 % of all packets lost".to_owned(), lost(1)),
+        ("F1", "5 % lost".to_owned(), lost(5)),
+        ("F1", "10 % lost".to_owned(), lost(10)),
+    ];
+    if rounds() > 100 {
+        faults.push(("F1", "30 % lost".to_owned(), lost(30)));
+    }
+    faults.push(("F5", "packets over 1200 bytes vanish".to_owned(), "meta length > 1228 drop".to_owned()));
+    for (number, what, rule) in faults {
+        let report = Report::begin(number, &format!("{what}, both ways, 64 MiB"));
+        let took = send(&content, Some(&rule));
+        let share = clean.as_secs_f64() / took.as_secs_f64() * 100.0;
+        assert!(!what.starts_with("5 %") || share >= LEAST_SHARE, "{what}: {share:.0} % of the speed without loss");
+        report.held(&format!("complete, equal; {share:.0} % of the undisturbed speed"));
+    }
+}
+
+#[test]
+fn f25_a_link_works_where_names_are_not_to_be_found() {
+    let content = Content::large(4 << 20, 25);
+    let report = Report::begin("F25", "mDNS blocked both ways; met by link");
+    send(&content, Some("udp dport 5353 drop"));
+    report.held("complete, equal");
+
+    let report = Report::begin("F25", "mDNS blocked and only IPv6; met by link");
+    let lan = Lan::new(&["attic", "studio"]).unwrap();
+    for host in lan.hosts() {
+        host.ip("-4 addr flush dev eth0").unwrap();
+        filter(host, "udp dport 5353 drop").unwrap();
+    }
+    let crossing = Crossing::begin(lan.host("attic"), lan.host("studio"), &content, || Ok(())).unwrap();
+    crossing.conclude(PATIENCE).unwrap();
+    report.held("complete, equal");
+}
