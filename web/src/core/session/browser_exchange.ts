@@ -39,6 +39,9 @@ export interface BrowserExchangeOptions {
   small: boolean;
 }
 
+/** One turn takes no longer, but for its last step: a quarter of what a page may keep a person waiting (UX §10). */
+const TURN_MS = 12;
+
 export class BrowserExchange implements Exchange {
   readonly #clock: Clock;
   readonly #random: RandomBytes;
@@ -221,17 +224,31 @@ export class BrowserExchange implements Exchange {
     return taken;
   }
 
-  /** Does and sends everything there is to do and to send. What that brings about is done in the same turn. */
+  /**
+   * Does and sends what there is to do and to send, for as long as the screen can wait. What that brings about is done in
+   * the same turn, and what is left in the next one.
+   */
   #turn(): void {
     if (this.#turning || this.#over) return;
     this.#turning = true;
+    const end = this.#clock.now() + TURN_MS;
+    let more = true;
     try {
-      while (this.#step());
+      while (more && this.#clock.now() < end) more = this.#step();
     } finally {
       this.#turning = false;
     }
     this.#lookAtPace();
-    this.#wait();
+    if (more) this.#rest();
+    else this.#wait();
+  }
+
+  /** Lets the page do something else before the next turn. */
+  #rest(): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#clock.after(0, () => {
+      this.#turn();
+    });
   }
 
   #step(): boolean {
