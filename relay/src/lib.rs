@@ -62,3 +62,6 @@ pub use lanyard_signaling::Fronted;
 pub use relay::{Relay, RelayHandle, StartError};
 pub use switchboard::FrontedCall;
 pub use tls::IdentityError;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use turn::ManySources;

@@ -174,6 +174,54 @@ impl BatchSender {
     }
 }
 
+/// Sends datagrams from many own addresses out of one socket that is bound to none. For the load generator of the
+/// benchmarks alone, so that unsafe code stays in this file.
+#[doc(hidden)]
+pub struct ManySources {
+    sender: BatchSender,
+    messages: Vec<ToSend>,
+}
+
+impl ManySources {
+    /// With room for one call's headers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sender: BatchSender::new(), messages: Vec::new() }
+    }
+
+    /// Sends each datagram from the source at its place, without waiting. What finds the socket full is lost.
+    ///
+    /// # Errors
+    /// The system refuses to send.
+    pub fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        to: SocketAddr,
+        sources: &[IpAddr],
+        datagrams: &[IoSlice<'_>],
+    ) -> io::Result<()> {
+        self.messages.clear();
+        self.messages.extend(sources.iter().zip(datagrams).enumerate().map(|(place, (from, datagram))| ToSend {
+            to: Some(to),
+            from: Some(*from),
+            slices: place..place + 1,
+            segment_bytes: None,
+            datagrams: 1,
+            bytes: datagram.len(),
+            is_closed: true,
+        }));
+        let mut rest = self.messages.as_slice();
+        while !rest.is_empty() {
+            match self.sender.send(socket, rest, datagrams) {
+                Ok(sent) => rest = &rest[sent.clamp(1, rest.len())..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Sets IP_MTU_DISCOVER, which says whether packets may be cut; no wrapper has it.
 pub(super) fn set_path_mtu_discovery(socket: &impl AsRawFd, mode: c_int) -> io::Result<()> {
     // SAFETY: the kernel reads the given number of bytes at the given place: those of `mode`.

@@ -35,6 +35,8 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::config::StunConfig;
+#[cfg(target_os = "linux")]
+pub use batch::ManySources;
 use config::TurnConfig;
 pub(crate) use control::Controller;
 use control::{Bell, Control, Rules};

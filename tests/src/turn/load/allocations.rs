@@ -1,12 +1,13 @@
 //! Many allocations at once: one socket, thousands of clients behind it, so many of them at work at any time.
 
 use std::collections::VecDeque;
-use std::io::IoSliceMut;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use lanyard_relay::ManySources;
 use lanyard_turn_core::stun::{
     AttributeKind, Class, ErrorCode, Integrity, IntegrityKey, Message, MessageWriter, Method, PasswordAlgorithm,
     TransactionId,
@@ -16,7 +17,6 @@ use nix::sys::socket::{
 };
 
 use super::field::CHANNEL;
-use super::flood::send_from;
 use super::wire::tune;
 use super::{Service, Target};
 use crate::turn::process::{anonymous_kib, cpu_seconds, resident_kib};
@@ -138,6 +138,12 @@ struct Crowd {
     salt: [u8; 4],
     members: Vec<Member>,
     resent: u64,
+    /// Requests that wait until a round is over: the generator must not be slower than the server, and each call costs.
+    outgoing: Vec<u8>,
+    /// From where each of them goes, and where it ends.
+    sources: Vec<IpAddr>,
+    ends: Vec<usize>,
+    sender: ManySources,
     headers: MultiHeaders<SockaddrIn>,
     buffers: Vec<[u8; 512]>,
 }
@@ -156,7 +162,23 @@ impl Crowd {
         let headers = MultiHeaders::preallocate(IN_FLIGHT, Some(nix::cmsg_space!(nix::libc::in_pktinfo)));
         let buffers = vec![[0; 512]; IN_FLIGHT];
         let (realm, key) = (Vec::new(), None);
-        Ok(Self { socket, server, username, password, realm, key, salt, members, resent: 0, headers, buffers })
+        Ok(Self {
+            socket,
+            server,
+            username,
+            password,
+            realm,
+            key,
+            salt,
+            members,
+            resent: 0,
+            outgoing: Vec::new(),
+            sources: Vec::new(),
+            ends: Vec::new(),
+            sender: ManySources::new(),
+            headers,
+            buffers,
+        })
     }
 
     /// Takes all clients to this stage.
@@ -175,6 +197,7 @@ impl Crowd {
             if working.is_empty() {
                 return Ok(());
             }
+            self.send()?;
             for n in self.take_answers()? {
                 if self.members[n].stage < goal {
                     self.request(n)?;
@@ -198,19 +221,18 @@ impl Crowd {
         }
     }
 
-    /// Sends what takes a client to its next stage.
+    /// Queues what takes a client to its next stage.
     fn request(&mut self, n: usize) -> Result<()> {
         let peer = SocketAddr::new(self.server.ip(), 9);
         let member = &mut self.members[n];
         member.sent_at = Instant::now();
-        let mut bytes = Vec::with_capacity(256);
         let method = match member.stage {
             Stage::New | Stage::Challenged => Method::ALLOCATE,
             Stage::Allocated => Method::CHANNEL_BIND,
             Stage::Bound | Stage::Released => Method::REFRESH,
         };
         let id = transaction_id(self.salt, n, member.stage);
-        let mut writer = MessageWriter::new(&mut bytes, Class::Request, method, id);
+        let mut writer = MessageWriter::new(&mut self.outgoing, Class::Request, method, id);
         match member.stage {
             Stage::New | Stage::Challenged => {
                 writer.attribute(AttributeKind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
@@ -231,7 +253,21 @@ impl Crowd {
             writer.integrity(Integrity::Sha1, key);
         }
         writer.finish()?;
-        send_from(&self.socket, client_address(n), self.server, &bytes)
+        self.sources.push(client_address(n).into());
+        self.ends.push(self.outgoing.len());
+        Ok(())
+    }
+
+    /// Sends what is queued.
+    fn send(&mut self) -> Result<()> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let requests = starts.zip(&self.ends).map(|(start, end)| IoSlice::new(&self.outgoing[start..*end]));
+        let requests: Vec<_> = requests.collect();
+        self.sender.send(self.socket.as_fd(), self.server, &self.sources, &requests)?;
+        self.outgoing.clear();
+        self.sources.clear();
+        self.ends.clear();
+        Ok(())
     }
 
     /// Takes what has arrived; whose it was, as far as it was news.
