@@ -43,6 +43,8 @@ pub(super) struct Worker {
     host: HostAddresses,
     pace: Pace,
     received: u64,
+    /// Of these, what clients sent that is no payload to be passed on.
+    requests: u64,
     receive_calls: u64,
     overflow: Vec<u32>,
     wakes: u64,
@@ -70,6 +72,7 @@ impl Worker {
             host,
             pace,
             received: 0,
+            requests: 0,
             receive_calls: 0,
             overflow,
             wakes: 0,
@@ -94,7 +97,7 @@ impl Worker {
                 continue;
             }
             self.wakes += 1;
-            let before = self.received;
+            let (received, requests) = (self.received, self.requests);
             self.most_relays = self.most_relays.max(self.net.open_relays());
             let now = Instant::now();
             self.serve(now);
@@ -103,7 +106,7 @@ impl Worker {
                 self.carry_out(now);
                 self.flush();
             }
-            if let Some(pause) = self.pace.after_wake(now, self.received - before) {
+            if let Some(pause) = self.pace.after_wake(now, self.received - received, self.requests > requests) {
                 thread::sleep(pause);
             }
         }
@@ -229,7 +232,10 @@ impl Worker {
                 self.received += 1;
                 match self.server.handle_client_datagram(now, tuple, datagram) {
                     Some(forward) => self.net.forward(&self.inbox, &forward),
-                    None => carry_out(&mut self.server, &mut self.net, now),
+                    None => {
+                        self.requests += 1;
+                        carry_out(&mut self.server, &mut self.net, now);
+                    }
                 }
             }
         }
@@ -299,7 +305,10 @@ impl Worker {
             self.received += 1;
             match self.server.handle_client_datagram(now, tuple, frame.message) {
                 Some(forward) => self.net.forward(&self.inbox, &forward),
-                None => self.carry_out(now),
+                None => {
+                    self.requests += 1;
+                    self.carry_out(now);
+                }
             }
         }
     }
