@@ -1,9 +1,5 @@
 //! TURN over real sockets with clients that are not ours: Debian's `turnutils_uclient`, in each of its modes, and the
 //! probes of an attacker who wants into the relay's network.
-//!
-//! One mode is left out: with `-R` the tool sends an Allocate with random bytes changed, the magic cookie among them,
-//! until it gets an answer. A server of RFC 8489 §6.3 drops such messages, so the tool never ends. What the mode tests,
-//! that mutilated messages do no harm, is proved by `turn_floods.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a failed test is what they are for")]
 
@@ -28,14 +24,18 @@ fn relay(policy: &str) -> Relay {
 
 /// Runs the tool and says what went wrong, if anything.
 fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
+    uclient_within(Duration::from_secs(90), server, &[&["-m", "2"], args].concat())
+}
+
+fn uclient_within(limit: Duration, server: SocketAddr, args: &[&str]) -> Result<()> {
     let mut command = Command::new("turnutils_uclient");
     command
-        .args(["-m", "2", "-l", "160", "-u", USER, "-w", PASSWORD])
+        .args(["-l", "160", "-u", USER, "-w", PASSWORD])
         .args(["-n", &MESSAGES.to_string(), "-p", &server.port().to_string()])
         .args(args)
         .arg(server.ip().to_string());
     let mut tool = Program::start(&format!("turnutils_uclient {}", args.join(" ")), command)?;
-    let lost = tool.wait_for("how much was lost", Duration::from_secs(90), |line| {
+    let lost = tool.wait_for("how much was lost", limit, |line| {
         line.split_once("Total lost packets ").map(|(_, lost)| lost.to_owned())
     })?;
     let status = tool.wait(PATIENCE)?;
@@ -99,6 +99,26 @@ fn pass_in_every_mode(relay: &Relay, more: &[&'static str]) {
         });
     }
     relay.serve_one(v4.address).unwrap();
+}
+
+/// With `-R` the tool changes up to nine bytes in every tenth message, and draws anew in each run which. What it sends
+/// again is as it was, and it waits for the answer without end. Such a request has a wrong fingerprint and gets none, here
+/// as from coturn (RFC 8489 §6.3), so a run passes only when the tool's own set-up stays whole: with coturn 4.6.1 these
+/// arguments passed in 12 of 24 runs. All 16 failing here by chance happens once in 65 000 times.
+#[test]
+fn turnutils_uclient_passes_while_it_sends_mutilated_messages() {
+    let relay = relay("any");
+    let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
+    let port = echo.address.port().to_string();
+    let args = ["-R", "-m", "1", "-c", "-e", "127.0.0.1", "-r", &port];
+    let passed = thread::scope(|scope| {
+        let run = || uclient_within(Duration::from_secs(20), relay.udp, &args);
+        let runs: Vec<_> = (0..16).map(|_| scope.spawn(run)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).filter(Result::is_ok).count()
+    });
+    assert!(passed > 0, "none of 16 runs passed");
+    // Whatever the others sent, the relay is well.
+    uclient(relay.udp, &["-c", "-e", "127.0.0.1", "-r", &port]).unwrap();
 }
 
 #[test]
