@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lanyard_tests::program::{Program, built};
@@ -23,10 +25,15 @@ fn free_port() -> u16 {
 
 /// A relay on loopback with a user for TURN, its page and its STUN address.
 fn start_relay(folder: &Path, more: &str) -> (Program, SocketAddr, SocketAddr) {
+    start_relay_with(folder, more, "")
+}
+
+/// `turn`: more for that section.
+fn start_relay_with(folder: &Path, more: &str, turn: &str) -> (Program, SocketAddr, SocketAddr) {
     let (http, stun) = (free_port(), free_port());
     let text = format!(
         "{more}\n[stun]\nlisten = \"127.0.0.1:{stun}\"\n\
-         [turn]\npeer_policy = \"any\"\nusers = [{{ name = \"meet\", password = \"north-of-the-river\" }}]\n\
+         [turn]\npeer_policy = \"any\"\nusers = [{{ name = \"meet\", password = \"north-of-the-river\" }}]\n{turn}\n\
          [http]\nlisten = [\"127.0.0.1:{http}\"]\ntrusted_proxies = [\"127.0.0.1/32\"]\nhosts = [\"127.0.0.1\"]\n"
     );
     let file = folder.join("relay.toml");
@@ -78,6 +85,38 @@ fn what_is_relayed_goes_on_after_sigterm_until_it_is_idle() {
     assert!(late.allocate().is_err(), "no new allocations");
     let status = relay.wait(Duration::from_secs(10)).unwrap();
     assert_eq!(status.code(), Some(0), "{}", relay.printed());
+}
+
+/// Debian's client does as it is told by ALTERNATE-SERVER (RFC 8489 §10).
+#[test]
+fn new_clients_are_sent_to_the_other_relay_while_one_drains() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (_other, http, elsewhere) = start_relay(folders[0].path(), "");
+    let alternate = format!("alternate_server = {{ address = \"{elsewhere}\" }}");
+    let (mut relay, _, stun) = start_relay_with(folders[1].path(), "drain_seconds = 15", &alternate);
+    let (mut one, mut other) = connected(stun);
+    relay.signal("TERM").unwrap();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // What keeps the relay from ending.
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                one.send_on(0x4000, b"more").unwrap();
+                other.receive_on(0x4000).unwrap();
+            }
+        });
+        let serves = || TurnClient::udp(LOOPBACK, stun, "meet", "north-of-the-river").unwrap().allocate().is_ok();
+        while serves() {}
+        let mut command = Command::new("turnutils_uclient");
+        command.args(["-y", "-c", "-m", "1", "-n", "5", "-u", "meet", "-w", "north-of-the-river"]);
+        command.args(["-p", &stun.port().to_string(), &LOOPBACK.to_string()]);
+        let tool = Program::start("turnutils_uclient", command).unwrap();
+        let lost = |line: &str| line.split_once("Total lost packets ").map(|(_, lost)| lost.to_owned());
+        let lost = tool.wait_for("what was lost", Duration::from_secs(12), lost);
+        is_done.store(true, Ordering::Relaxed);
+        assert!(lost.unwrap().starts_with("0 "), "{}", tool.printed());
+    });
+    assert!(figure(&get(http, "/metrics"), "lanyard_turn_allocations_total") > 0, "the other relay was used");
 }
 
 #[test]

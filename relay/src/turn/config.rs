@@ -51,6 +51,8 @@ pub struct TurnConfig {
     pub megabits_per_user: u64,
     /// Gigabytes that may be relayed in a day; 0 for no limit.
     pub gigabytes_per_day: u64,
+    /// Where new clients are sent while this relay drains, instead of being refused.
+    pub alternate_server: Option<AlternateServer>,
     /// Microseconds to let packets gather when many come one by one; 0 for never, at most 1000.
     pub gather_microseconds: u64,
     /// How datagrams are moved.
@@ -98,10 +100,21 @@ impl Default for TurnConfig {
             allocations_per_network: limits.allocations_per_network,
             megabits_per_user: 100,
             gigabytes_per_day: 0,
+            alternate_server: None,
             gather_microseconds: 100,
             data_plane: DataPlane::Auto,
         }
     }
+}
+
+/// Another TURN server that knows the same credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlternateServer {
+    /// Its address. Clients of the other family are refused.
+    pub address: SocketAddr,
+    /// The name in its certificate, for clients over TLS.
+    pub name: Option<String>,
 }
 
 /// Whom clients may exchange packets with.
@@ -204,6 +217,9 @@ impl TurnConfig {
         if !(1..=3600).contains(&self.stun_server_seconds) {
             return unusable("turn.stun_server_seconds", "must be 1 to 3600");
         }
+        if self.alternate_server.as_ref().is_some_and(|server| !server.is_usable()) {
+            return unusable("turn.alternate_server", "needs an address with a port, and a name of at most 255 bytes");
+        }
         if self.gather_microseconds > 1_000 {
             return unusable("turn.gather_microseconds", "must be 0 to 1000");
         }
@@ -216,6 +232,12 @@ impl TurnConfig {
 
     pub(super) fn pause(&self) -> Duration {
         Duration::from_micros(self.gather_microseconds)
+    }
+
+    /// Where clients are sent while draining.
+    pub(super) fn alternate(&self) -> Option<core::AlternateServer> {
+        let AlternateServer { address, name } = self.alternate_server.clone()?;
+        Some(core::AlternateServer { address, domain: name })
     }
 
     pub(super) fn limits(&self) -> core::Limits {
@@ -253,6 +275,14 @@ impl TurnConfig {
     }
 }
 
+impl AlternateServer {
+    /// ALTERNATE-DOMAIN holds at most 255 bytes (RFC 8489 §14.16).
+    fn is_usable(&self) -> bool {
+        let is_name = |name: &String| (1..=255).contains(&name.len());
+        !self.address.ip().is_unspecified() && self.address.port() != 0 && self.name.as_ref().is_none_or(is_name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +316,7 @@ mod tests {
             ("stun_server = \"stun.example.org\"", "turn.stun_server"),
             ("stun_server = \"a:1\"\nexternal_addresses = [\"192.0.2.1\"]", "turn.stun_server"),
             ("stun_server_seconds = 0", "turn.stun_server_seconds"),
+            ("alternate_server = { address = \"0.0.0.0:3478\" }", "turn.alternate_server"),
         ] {
             let config: TurnConfig = toml::from_str(text).unwrap();
             let problem = config.check().unwrap_err().to_string();

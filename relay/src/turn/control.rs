@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lanyard_turn_core::{FiveTuple, Limits, PeerPolicy, RoomMember, SharedSecret, StaticUser};
+use lanyard_turn_core::{AlternateServer, FiveTuple, Limits, PeerPolicy, RoomMember, SharedSecret, StaticUser};
 use tokio::sync::{mpsc, oneshot};
 
 use super::poller::Waker;
@@ -23,7 +23,7 @@ pub(super) enum Control {
     StreamOpened { stream: StreamId, tuple: FiveTuple, queue: Arc<StreamQueue> },
     /// Whole messages of a stream, one after another.
     StreamMessages { tuple: FiveTuple, messages: Vec<u8> },
-    /// Secrets, users, policy and limits are others now.
+    /// The rules are others now.
     Reload(Box<Rules>),
     /// Others see this host at these addresses: at most one of a family.
     External(Vec<IpAddr>),
@@ -52,6 +52,8 @@ pub(super) struct Rules {
     pub(super) users: Vec<StaticUser>,
     pub(super) peer_policy: PeerPolicy,
     pub(super) limits: Limits,
+    /// Where new clients are sent while draining.
+    pub(super) alternate: Option<AlternateServer>,
 }
 
 /// The worker is gone, or has more to do than it can.

@@ -99,11 +99,11 @@ impl Turn {
         let (poller, waker) = Poller::new(data_plane)?;
         let bell = Arc::new(Bell::new(waker));
         let (controller, inlet) = control::channel(Arc::clone(&bell));
-        let (ports, pause) = (turn.ports(), turn.pause());
+        let (ports, pause, alternate) = (turn.ports(), turn.pause(), turn.alternate());
         let thread = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
             let server = Server::new(config, rand::random(), Instant::now());
             match Net::new(data_plane, poller, listeners, ports) {
-                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause)).run(),
+                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause), alternate).run(),
                 Err(error) => error!(%error, "STUN and TURN do not work"),
             }
         })?;
@@ -124,6 +124,7 @@ impl Turn {
             users: if turn.enabled { turn.static_users() } else { Vec::new() },
             peer_policy: turn.peer_policy.into(),
             limits: turn.limits(),
+            alternate: turn.alternate(),
         };
         // Without a worker there is nothing to change.
         let _ = self.controller.tell(Control::Reload(Box::new(rules))).await;

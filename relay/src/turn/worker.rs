@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
-use lanyard_turn_core::{Admission, FiveTuple, RelayId, Server, Transport, first_frame};
+use lanyard_turn_core::{Admission, AlternateServer, FiveTuple, RelayId, Server, Transport, first_frame};
 use tracing::{debug, info, warn};
 
 use super::config::DataPlane;
@@ -42,6 +42,7 @@ pub(super) struct Worker {
     inlet: Inlet,
     host: HostAddresses,
     pace: Pace,
+    alternate: Option<AlternateServer>,
     received: u64,
     /// Of these, what clients sent that is no payload to be passed on.
     requests: u64,
@@ -61,6 +62,7 @@ impl Worker {
         inlet: Inlet,
         host: HostAddresses,
         pace: Pace,
+        alternate: Option<AlternateServer>,
     ) -> Self {
         let overflow = vec![0; net.listeners.len()];
         Self {
@@ -71,6 +73,7 @@ impl Worker {
             inlet,
             host,
             pace,
+            alternate,
             received: 0,
             requests: 0,
             receive_calls: 0,
@@ -283,12 +286,15 @@ impl Worker {
                 self.server.set_users(rules.users);
                 self.server.set_secrets(rules.secrets);
                 self.server.set_peer_policy(rules.peer_policy);
+                self.alternate = rules.alternate;
             }
             Control::External(addresses) => {
                 self.host.set_external(addresses);
                 self.look_at_addresses(now);
             }
-            Control::Drain => self.server.set_admission(Admission::Draining { alternate: None }),
+            Control::Drain => {
+                self.server.set_admission(Admission::Draining { alternate: self.alternate.clone() });
+            }
             Control::Snapshot(reply) => {
                 // Who asked may have gone.
                 let _ = reply.send(self.snapshot());
