@@ -93,7 +93,7 @@ fn new_clients_are_sent_to_the_other_relay_while_one_drains() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (_other, http, elsewhere) = start_relay(folders[0].path(), "");
     let alternate = format!("alternate_server = {{ address = \"{elsewhere}\" }}");
-    let (mut relay, _, stun) = start_relay_with(folders[1].path(), "drain_seconds = 15", &alternate);
+    let (relay, _, stun) = start_relay_with(folders[1].path(), "drain_seconds = 15", &alternate);
     let (mut one, mut other) = connected(stun);
     relay.signal("TERM").unwrap();
     let is_done = AtomicBool::new(false);

@@ -39,6 +39,7 @@ const events: ExchangeEvents = {
   onTextDelivered: nothing,
   onSilent: nothing,
   onHeard: nothing,
+  onSlow: nothing,
   onViolation: nothing,
 };
 
@@ -59,6 +60,7 @@ test('much work is done in several turns, so that the page can answer in between
   const link: Link = {
     maxMessageBytes: 65_536,
     writable: true,
+    movedBytes: 0,
     sendControl: (message) => {
       if (typeof message === 'string') sent.push(message);
     },
