@@ -30,6 +30,9 @@ use tokio::sync::mpsc;
 /// The only attempt at a link that is made here.
 const ATTEMPT: u32 = 1;
 
+/// An agent says something every second; without a word for so long the link is lost.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// A link that is bound to the pairing, from where on anything can be said.
 struct Hostile {
     link: Arc<PeerLink>,
@@ -70,11 +73,15 @@ async fn send_signal(met: &mut Met, signal: Signal) {
 
 impl Hostile {
     async fn connect(link: &str) -> Self {
+        Self::connect_as(&Identity::generate(&mut rand::rng()), link).await
+    }
+
+    async fn connect_as(identity: &Identity, link: &str) -> Self {
         let link = Link::parse(link).unwrap();
         let (client, _rings) = SignalingClient::connect(vec![ServerUrl::of_page(link.base()).unwrap()], None);
         let mailbox = client.join(MailboxId(link.secret().mailbox().0)).await.unwrap();
         let profile = Profile::new("\u{1b}[31mMallory\u{202e}", "phone", [""; 0]).unwrap();
-        let pairing = Pairing::open_link(&Identity::generate(&mut rand::rng()), &link, profile, &mut rand::rng());
+        let pairing = Pairing::open_link(identity, &link, profile, &mut rand::rng());
         let (asker, _questions) = Asker::channel();
         let mut met = meet(mailbox, pairing, &asker, "", Some(Duration::from_secs(20))).await.unwrap();
 
@@ -124,30 +131,40 @@ impl Hostile {
         self.say(&ControlMessage::Entries { transfer, first: 0, entries: vec![entry] }).await;
     }
 
-    /// Offers several entries and sends them, all empty, to the end.
-    async fn send_empty(&mut self, number: u32, names: &[String]) {
-        let transfer = TransferId(rand::random());
+    /// Offers several entries and sends them, all empty, to the end; on a later link what is missing of them. `None` when
+    /// the link was lost meanwhile, as a loaded machine may do it.
+    async fn send_empty(&mut self, transfer: TransferId, number: u32, names: &[String]) -> Option<()> {
         let count = u32::try_from(names.len()).unwrap();
         let summary = OfferSummary { entries: count, files: count, total_bytes: 0 };
         self.say(&ControlMessage::Offer { transfer, number, summary }).await;
         let entries = names.iter().map(|name| file(name, 0)).collect();
         self.say(&ControlMessage::Entries { transfer, first: 0, entries }).await;
-        assert!(matches!(self.heard().await, Some(ControlMessage::Accept { .. })), "{names:?}");
+        let answer = self.heard().await?;
+        assert!(matches!(answer, ControlMessage::Accept { .. }), "{names:?}: {answer:?}");
+        let answer = self.heard().await?;
+        let ControlMessage::Have { done, failed, last: true, .. } = &answer else { panic!("{answer:?}") };
+        assert_eq!(failed, &[]);
+        let is_done = |file: u32| done.iter().any(|span| (span.first..span.first + span.count).contains(&file));
+        let missing: Vec<u32> = (0..count).filter(|file| !is_done(*file)).collect();
         let mut frames = Vec::new();
-        for file in 0..count {
+        for file in &missing {
             let root = file_root(0, []);
-            Frame { number, file, offset: 0, body: FrameBody::FileEnd { root } }.encode(&mut frames);
+            Frame { number, file: *file, offset: 0, body: FrameBody::FileEnd { root } }.encode(&mut frames);
         }
-        self.link.send_data(Bytes::from(frames)).await.unwrap();
         let mut received = 0;
-        while received < count {
-            match self.heard().await.expect("the session goes on") {
-                ControlMessage::Received { files, .. } => received += files.iter().map(|span| span.count).sum::<u32>(),
-                ControlMessage::Have { .. } => {}
+        if !missing.is_empty() {
+            self.link.send_data(Bytes::from(frames)).await.unwrap();
+        }
+        while received < missing.len() {
+            match self.heard().await? {
+                ControlMessage::Received { files, .. } => {
+                    received += files.iter().map(|span| span.count as usize).sum::<usize>();
+                }
                 other => panic!("{other:?}"),
             }
         }
         self.say(&ControlMessage::Finished { transfer }).await;
+        Some(())
     }
 
     /// Listens until the link is closed; the code that was told, if one was.
@@ -161,10 +178,11 @@ impl Hostile {
         told
     }
 
-    /// The next message that says something, or `None` when the link was closed.
+    /// The next message that says something, or `None` when the link was closed or is silent.
     async fn heard(&mut self) -> Option<ControlMessage> {
         loop {
-            match tokio::time::timeout(support::PATIENCE, self.events.next()).await.expect("an answer") {
+            let Ok(event) = tokio::time::timeout(SILENCE, self.events.next()).await else { return None };
+            match event {
                 Some(LinkEvent::Control(text)) => match ControlMessage::decode(&text).unwrap() {
                     ControlMessage::Credit { .. } | ControlMessage::Pong { .. } => {}
                     ControlMessage::Ping { nonce } => {
@@ -478,17 +496,27 @@ async fn five_thousand_hostile_names_stay_in_the_folder_and_off_the_terminal() {
     // On a terminal, as a person has it.
     let mut up = attic.start_on_terminal(&["up", "in", "--accept", "accept", "--no-qr", "--no-color"]);
     let link = up.line_with("#1.").trim().to_owned();
-    let mut hostile = Hostile::connect(&link).await;
+    let identity = Identity::generate(&mut rand::rng());
+    let mut hostile = Hostile::connect_as(&identity, &link).await;
 
     let mut numbers = 0..;
     for name in &refused {
         let transfer = TransferId(rand::random());
-        hostile.offer(numbers.next().unwrap(), transfer, file(name, 5)).await;
-        let declined = ControlMessage::Decline { transfer, reason: DeclineReason::BadManifest };
-        assert_eq!(hostile.heard().await, Some(declined), "{name:?}");
+        // What is declined is forgotten, so it is simply offered again on a new link.
+        let answer = loop {
+            hostile.offer(numbers.next().unwrap(), transfer, file(name, 5)).await;
+            match hostile.heard().await {
+                Some(answer) => break answer,
+                None => hostile = Hostile::connect_as(&identity, up.line_with("#1.").trim()).await,
+            }
+        };
+        assert_eq!(answer, ControlMessage::Decline { transfer, reason: DeclineReason::BadManifest }, "{name:?}");
     }
     for batch in &batches {
-        hostile.send_empty(numbers.next().unwrap(), batch).await;
+        let transfer = TransferId(rand::random());
+        while hostile.send_empty(transfer, numbers.next().unwrap(), batch).await.is_none() {
+            hostile = Hostile::connect_as(&identity, up.line_with("#1.").trim()).await;
+        }
     }
     let (refused, taken) = (refused.len(), batches.iter().map(Vec::len).sum::<usize>());
     assert!(refused + taken >= 5_000, "{refused} + {taken}");

@@ -1,6 +1,6 @@
 //! Relays that are killed at random moments of a transfer that was arranged, or is carried, by them (F11, F12).
 //!
-//! 30 rounds here, 300 in `cargo xtask faults`; in every second one the two devices reach each other through the relay
+//! 30 rounds here, 300 in `cargo xtask faults`; in every third one the two devices reach each other through the relay
 //! only. A printed seed repeats a run: `LANYARD_FAULT_SEED=…`.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
@@ -14,8 +14,8 @@ use lanyard_tests::relay::Relay;
 /// How long a relay is gone at most.
 const GONE: Duration = Duration::from_secs(1);
 
-/// How long devices may take from the relay's return to the end of their transfer.
-const BACK: Duration = Duration::from_secs(30);
+/// How long devices may take from the relay's return to the end of their transfer, besides the time that it takes twice.
+const BACK: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_relay_killed_at_any_moment_stops_no_transfer_that_it_arranged_or_carries() {
@@ -51,10 +51,10 @@ fn a_relay_killed_at_any_moment_stops_no_transfer_that_it_arranged_or_carries() 
             (running, links_before) = (None, 0);
         }
         let up = running.get_or_insert_with(|| attic.up(&["--accept", "accept", "--relay", &url]).unwrap());
-        // Rounds with small files have an odd number, so the way is not picked by it alone.
-        let is_near = (round + round / 10) % 2 == 0;
+        let is_near = round % 3 != 2;
         let mut sending = begin(if is_near { &near } else { &far }, up, links_before, &all, round);
-        all.note_undisturbed(undisturbed[usize::from(!is_near)]);
+        let undisturbed = undisturbed[usize::from(!is_near)];
+        all.note_undisturbed(undisturbed);
         all.random_moment();
         relay.kill().unwrap();
         all.content(round).check_nothing_wrong(&attic.inbox()).unwrap();
@@ -65,7 +65,8 @@ fn a_relay_killed_at_any_moment_stops_no_transfer_that_it_arranged_or_carries() 
         let back = Instant::now();
         sending.wait_until_done().unwrap();
         slowest = slowest.max(back.elapsed());
-        assert!(back.elapsed() < BACK, "round {round}: done {:?} after the relay was back", back.elapsed());
+        let limit = 2 * undisturbed + BACK;
+        assert!(back.elapsed() < limit, "round {round}: done {:?} after the relay was back", back.elapsed());
         let route = if is_near { "lan" } else { "relayed" };
         assert!(sending.program.printed().contains(&format!("\"route\":\"{route}\"")), "round {round}");
         let sent = agent_traffic(&sending.program.printed()).0;
