@@ -120,7 +120,7 @@ async fn at_code(
     }
     let mut agents = mdns.map(Mdns::nearby);
     let mut deadline = Instant::now() + patience;
-    let (mut found, mut refused) = (Vec::new(), Vec::new());
+    let (mut found, mut refused) = (Vec::<Claimed>::new(), Vec::new());
     loop {
         if let Some(agents) = &mut agents {
             for agent in agents.borrow_and_update().iter() {
@@ -131,7 +131,10 @@ async fn at_code(
         tokio::select! {
             Some(answer) = asking.join_next() => match answer {
                 Ok(Ok(place)) => {
-                    found.push(place);
+                    // One server under two addresses names the same mailbox.
+                    if !found.iter().any(|(_, mailbox, _)| *mailbox == place.1) {
+                        found.push(place);
+                    }
                     deadline = deadline.min(Instant::now() + OTHERS);
                 }
                 Ok(Err(error)) => refused.push(error),
@@ -174,10 +177,10 @@ fn no_code(refused: Vec<SignalingError>) -> Stop {
     }
 }
 
-async fn claim(
-    urls: Vec<ServerUrl>,
-    nameplate: Nameplate,
-) -> Result<(SignalingClient, MailboxId, String), SignalingError> {
+/// A server that knows the code, where it leads there, and the server's address.
+type Claimed = (SignalingClient, MailboxId, String);
+
+async fn claim(urls: Vec<ServerUrl>, nameplate: Nameplate) -> Result<Claimed, SignalingError> {
     let server = urls.first().map(ToString::to_string).unwrap_or_default();
     let (client, _rings) = SignalingClient::connect(urls, None);
     let mailbox = client.claim(nameplate).await?;
