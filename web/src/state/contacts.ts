@@ -277,10 +277,10 @@ export class Contacts {
   publish(): void {
     const known = new Set([...this.#contacts.values()].map(({ device }) => device).filter((device) => device !== null));
     const views = [...this.#contacts.values()].flatMap((contact) => this.#shown(contact) ?? []);
-    const ownAgent = [...this.#contacts.values()].filter(({ source, session }) => source === 'link' && session !== null);
+    const ownAgent = [...this.#contacts.values()].filter(({ source, session }) => (source === 'link' || source === 'code') && session !== null);
     for (const listing of this.#listing()) {
       if (known.has(listing.device) || this.#ownTabs.has(listing.device)) continue;
-      // The agent that serves this page, met by its link: it need not be met once more by pictures.
+      // The agent that serves this page, met by its link or code: it need not be met once more by pictures.
       if (listing.source === 'this_agent' && ownAgent.some(({ name }) => name === listing.name)) continue;
       views.push(listedView(listing));
     }
