@@ -12,8 +12,6 @@ import { Lab } from "../src/lab.ts";
 import { Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
 
-const symbols = (text: string): string => [...text.matchAll(/\p{Extended_Pictographic}/gu)].map(([symbol]) => symbol).join("");
-
 test("a phone sends to another agent of the network after comparing pictures", async () => {
   const dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
   writeRandomFile(join(dir, "scan.pdf"), 3_000_000, 5);
@@ -29,9 +27,9 @@ test("a phone sends to another agent of the network after comparing pictures", a
 
     const row = page.getByTestId("meeting").getByTestId("picture-row");
     await expect(row).toHaveCount(1);
-    const shown = symbols(await row.innerText());
+    const shown = screens.symbols(await row.innerText());
     await attic.program.waitFor(/^ {2}3 {2}.+$/m);
-    const rows = [1, 2, 3].map((number) => symbols(attic.program.printed.match(new RegExp(`^ {2}${number} {2}(.+)$`, "m"))?.[1] ?? ""));
+    const rows = [1, 2, 3].map((number) => screens.symbols(attic.program.printed.match(new RegExp(`^ {2}${number} {2}(.+)$`, "m"))?.[1] ?? ""));
     expect(rows, "one of the rows in the terminal is the one on the phone").toContain(shown);
     attic.program.type(String(rows.indexOf(shown) + 1));
     await page.getByTestId("confirm-pictures").click();

@@ -25,14 +25,17 @@ export class Agent {
   readonly link: string;
   readonly #host: Host;
   readonly #home: string;
+  /** What its programs run with. */
+  readonly #env: Readonly<Record<string, string>>;
 
-  private constructor(name: string, inbox: string, program: Program, link: string, host: Host, home: string) {
+  private constructor(name: string, inbox: string, program: Program, link: string, host: Host, home: string, env: Readonly<Record<string, string>>) {
     this.name = name;
     this.inbox = inbox;
     this.program = program;
     this.link = link;
     this.#host = host;
     this.#home = home;
+    this.#env = env;
   }
 
   static async up(host: Host, { name = "Studio PC", accept = "accept", args = [], relay }: Options = {}): Promise<Agent> {
@@ -42,9 +45,10 @@ export class Agent {
     const command = ["netns", "exec", host.namespace, built("lanyard"), "up", inbox, "--name", name, "--accept", accept, "--no-color", ...args];
     if (relay !== undefined) command.push("--relay", relay.https);
     const trust: Record<string, string> = relay === undefined ? {} : { SSL_CERT_FILE: relay.authority };
-    const program = new Program(name, "ip", command, { ...environment(home), ...trust });
+    const env = { ...environment(home), ...trust };
+    const program = new Program(name, "ip", command, env);
     const [link] = await program.waitFor(/http:\/\/\S+\/#1\.[\w-]+\.[\w-]+/);
-    return new Agent(name, inbox, program, link, host, home);
+    return new Agent(name, inbox, program, link, host, home, env);
   }
 
   /** Its link at the relay. */
@@ -62,7 +66,7 @@ export class Agent {
   /** Another `lanyard` command of the same person on the same machine. */
   command(...args: readonly string[]): Program {
     const name = `lanyard ${args[0] ?? ""}`;
-    return new Program(name, "ip", ["netns", "exec", this.#host.namespace, built("lanyard"), ...args], environment(this.#home));
+    return new Program(name, "ip", ["netns", "exec", this.#host.namespace, built("lanyard"), ...args], this.#env);
   }
 
   async stop(): Promise<void> {

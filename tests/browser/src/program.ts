@@ -14,6 +14,8 @@ export function built(name: string): string {
 }
 
 export class Program {
+  /** In milliseconds since 1970. */
+  readonly startedAtMs = Date.now();
   readonly #child: ChildProcess;
   readonly #name: string;
   #printed = "";
@@ -67,6 +69,11 @@ export class Program {
 
   type(line: string): void {
     this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Types a line, and that nothing comes after it. */
+  typeLast(line: string): void {
+    this.#child.stdin?.end(`${line}\n`);
   }
 
   /** Waits for its end and returns its exit code. */

@@ -80,6 +80,11 @@ export async function accept(page: Page): Promise<void> {
   await page.getByTestId("accept").click();
 }
 
+/** The pictures in a text, without their names. */
+export function symbols(text: string): string {
+  return [...text.matchAll(/\p{Extended_Pictographic}/gu)].map(([symbol]) => symbol).join("");
+}
+
 /** Both people compare pictures: `asked` shows three rows, `shown` one; returns when both said yes. */
 export async function comparePictures(asked: Page, shown: Page): Promise<void> {
   const row = shown.getByTestId("meeting").getByTestId("picture-row");
