@@ -10,7 +10,7 @@ const SCENES: Record<string, unknown> = import.meta.glob('../../../../crates/tra
 });
 
 /** Files of vectors that are no transcripts. */
-const OTHER = ['names.json', 'paths.json', 'values.json'];
+const OTHER = ['names.json', 'pace.json', 'paths.json', 'values.json'];
 
 interface Step {
   step: unknown;
