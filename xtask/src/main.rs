@@ -34,6 +34,7 @@ cargo xtask hostile-relay   ten thousand meetings through a relay that tampers, 
 cargo xtask fuzz [TARGET] [--seconds 60] [--keep]  the fuzz targets under libFuzzer
 cargo xtask bench turn      what relaying costs, next to coturn and a bare forwarder (--runs N, --only WORD)
 cargo xtask bench transfer  how fast files move, next to rsync, scp, magic-wormhole and a bare copy (--quick, --no-pages)
+cargo xtask bench connect   from cold programs to a bound channel with a real browser, step by step (--runs N)
 cargo xtask faults          transfers between real processes, disturbed in every way; writes docs/faults.md
 cargo xtask dist            both programs in release form under target/dist
 ";

@@ -12,7 +12,7 @@ struct Values {
 /// The figures of all servers.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
-    by_server: BTreeMap<(usize, &'static str), Values>,
+    by_server: BTreeMap<(usize, String), Values>,
 }
 
 /// The middle one, and how far the others are away at most.
@@ -27,14 +27,14 @@ pub(crate) struct Summary {
 
 impl Figures {
     /// Adds what a run has found.
-    pub(crate) fn add(&mut self, server: usize, figure: &'static str, value: f64, loss: Option<f64>) {
-        let values = self.by_server.entry((server, figure)).or_default();
+    pub(crate) fn add(&mut self, server: usize, figure: &str, value: f64, loss: Option<f64>) {
+        let values = self.by_server.entry((server, figure.to_owned())).or_default();
         values.values.push(value);
         values.losses.extend(loss);
     }
 
-    pub(crate) fn summary(&self, server: usize, figure: &'static str) -> Option<Summary> {
-        let values = self.by_server.get(&(server, figure))?;
+    pub(crate) fn summary(&self, server: usize, figure: &str) -> Option<Summary> {
+        let values = self.by_server.get(&(server, figure.to_owned()))?;
         let (low, high) = values.values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
         Some(Summary { median: median(&values.values)?, low, high, loss: median(&values.losses) })
     }

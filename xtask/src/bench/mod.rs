@@ -1,5 +1,6 @@
 //! Benchmarks: `cargo xtask bench NAME`.
 
+mod connect;
 mod figures;
 mod server;
 mod transfer;
@@ -12,7 +13,7 @@ pub(crate) use transfer::tcp_copy;
 /// A benchmark: its name, and what runs it with the arguments that follow.
 type Bench = (&'static str, fn(&[String]) -> Result<()>);
 
-const BENCHES: &[Bench] = &[("transfer", transfer::run), ("turn", turn::run)];
+const BENCHES: &[Bench] = &[("connect", connect::run), ("transfer", transfer::run), ("turn", turn::run)];
 
 /// Runs the one that is named.
 pub(crate) fn run(args: &[String]) -> Result<()> {

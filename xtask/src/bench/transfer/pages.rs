@@ -15,12 +15,13 @@ const WAYS: [&str; 3] = ["page to agent", "agent to page", "page to page"];
 /// Every way that a page takes part in.
 pub(crate) fn measure(programs: &Path, place: Place, source: &Path) -> Result<Vec<(&'static str, Option<Outcome>)>> {
     needs::npm_packages("tests/browser")?;
-    let output = Step::new("pages", "npx", &["--no-install", "playwright", "test", "--grep", "@bench"])
-        .within("tests/browser")
-        .env("LANYARD_BIN_DIR", &programs.display().to_string())
-        .env("LANYARD_BENCH_SOURCE", &source.display().to_string())
-        .env("LANYARD_BENCH_PLACE", if place == Place::Loopback { "loopback" } else { "bridge" })
-        .run_and_read();
+    let output =
+        Step::new("pages", "npx", &["--no-install", "playwright", "test", "specs/bench.spec.ts", "--grep", "@bench"])
+            .within("tests/browser")
+            .env("LANYARD_BIN_DIR", &programs.display().to_string())
+            .env("LANYARD_BENCH_SOURCE", &source.display().to_string())
+            .env("LANYARD_BENCH_PLACE", if place == Place::Loopback { "loopback" } else { "bridge" })
+            .run_and_read();
     // What some ways found is worth showing though another failed.
     let output = output.unwrap_or_default();
     let lines = output.lines().filter_map(|line| line.split_once("bench: ").map(|(_, json)| json));
