@@ -101,6 +101,21 @@ describe('by link', () => {
     expect([shower.failures, shower.sessions, shower.refused]).toEqual([[], [], 1]);
   });
 
+  test('a joiner that goes away without a word is told of once, and not after it was refused', () => {
+    const { shower, opener } = linked();
+    shower.meeting.handleJoined([]);
+    shower.meeting.handlePresence('joined');
+    shower.meeting.handlePresence('left');
+    expect(shower.refused).toBe(1);
+    shower.meeting.handlePresence('joined');
+    opener.meeting.handleJoined([0]);
+    const [m1] = opener.outbox.splice(0);
+    m1?.fill(0, 3);
+    if (m1 !== undefined) shower.meeting.handleBody(m1);
+    shower.meeting.handlePresence('left');
+    expect([shower.refused, shower.failures]).toEqual([2, []]);
+  });
+
   test('a body under a number of nobody is refused, and the opener is told', () => {
     const { shower, opener } = linked();
     shower.meeting.handleJoined([]);

@@ -44,8 +44,8 @@ export class Meeting {
   readonly #patient: boolean;
   #cancelTimer: () => void = () => undefined;
   #begun = false;
-  /** Whether the joiner that is there has said something. */
-  #heard = false;
+  /** Whether a joiner is there of whose end nothing was told yet. */
+  #guest = false;
   #comparing = false;
   #shown: PictureRow | null = null;
   #over = false;
@@ -75,15 +75,19 @@ export class Meeting {
     // The joiner of a link went away in the middle of it: the next one may come.
     if (state === 'left' && this.#patient) {
       this.#pairing.restart();
-      if (this.#heard) this.#events.onRefused();
-      this.#heard = false;
+      // Also of one that said nothing: the server may have held its words back.
+      if (this.#guest) this.#events.onRefused();
+      this.#guest = false;
     } else if (state === 'left') this.#end('no_answer');
-    else if (state === 'joined' && !this.#patient) this.#waitForAnswer();
+    else if (state === 'joined') {
+      this.#guest = true;
+      if (!this.#patient) this.#waitForAnswer();
+    }
   }
 
   handleBody(body: Uint8Array): void {
     if (this.#over) return;
-    this.#heard = true;
+    this.#guest = true;
     if (!this.#comparing) this.#waitForAnswer();
     this.#pairing.handleMessage(body);
     this.#drain();
@@ -208,7 +212,7 @@ export class Meeting {
         // Whoever knows the secret of a remembered device and has another key is nobody to wait for.
         if (output.error.kind === 'key_changed') this.#end('key_changed');
         else if (output.error.kind !== 'replayed') {
-          this.#heard = false;
+          this.#guest = false;
           this.#events.onRefused();
         }
         break;
