@@ -1,8 +1,7 @@
 //! Batching on purpose: a short pause when packets come one by one, fast.
 //!
 //! Each wake-up costs more than the packet it was for. When there are many and small ones, waiting a tenth of a
-//! millisecond lets packets gather, which saves most of that cost and adds less delay than a busy processor would. That is
-//! for payloads: a client that asks for something sends no more until it is answered, so nothing gathers for waiting.
+//! millisecond lets packets gather, which saves most of that cost and adds less delay than a busy processor would.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +28,8 @@ impl Pace {
         Self { pause, window_started: None, wakes: 0, packets: 0, is_slow: false }
     }
 
-    /// Takes note of a wake-up with so many packets, some of them requests or none. `Some`: pause before the next.
-    pub(super) fn after_wake(&mut self, now: Instant, packets: u64, has_requests: bool) -> Option<Duration> {
+    /// Takes note of a wake-up with so many packets. `Some`: pause before the next.
+    pub(super) fn after_wake(&mut self, now: Instant, packets: u64) -> Option<Duration> {
         if self.pause.is_zero() {
             return None;
         }
@@ -50,7 +49,7 @@ impl Pace {
             };
             (self.window_started, self.wakes, self.packets) = (Some(now), 0, 0);
         }
-        (self.is_slow && !has_requests).then_some(self.pause)
+        self.is_slow.then_some(self.pause)
     }
 }
 
@@ -62,7 +61,7 @@ mod tests {
     fn pauses(pace: &mut Pace, start: Instant, wakes_per_second: u32, packets: u64) -> bool {
         let mut last = None;
         for n in 0..wakes_per_second {
-            last = pace.after_wake(start + Duration::from_secs(1) * n / wakes_per_second, packets, false);
+            last = pace.after_wake(start + Duration::from_secs(1) * n / wakes_per_second, packets);
         }
         last.is_some()
     }
@@ -75,15 +74,6 @@ mod tests {
         assert!(!pauses(&mut pace(), start, 1_000, 1));
         assert!(!pauses(&mut pace(), start, 20_000, 64), "batches are full by themselves");
         assert!(!pauses(&mut Pace::new(Duration::ZERO), start, 20_000, 1), "switched off");
-    }
-
-    #[test]
-    fn requests_are_answered_without_a_pause() {
-        let start = Instant::now();
-        let mut pace = Pace::new(Duration::from_micros(100));
-        assert!(pauses(&mut pace, start, 20_000, 1));
-        assert_eq!(pace.after_wake(start + Duration::from_secs(1), 1, true), None);
-        assert!(pace.after_wake(start + Duration::from_secs(1), 1, false).is_some());
     }
 
     #[test]

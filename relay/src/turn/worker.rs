@@ -44,8 +44,6 @@ pub(super) struct Worker {
     pace: Pace,
     alternate: Option<AlternateServer>,
     received: u64,
-    /// Of these, what clients sent that is no payload to be passed on.
-    requests: u64,
     receive_calls: u64,
     overflow: Vec<u32>,
     wakes: u64,
@@ -75,7 +73,6 @@ impl Worker {
             pace,
             alternate,
             received: 0,
-            requests: 0,
             receive_calls: 0,
             overflow,
             wakes: 0,
@@ -100,7 +97,7 @@ impl Worker {
                 continue;
             }
             self.wakes += 1;
-            let (received, requests) = (self.received, self.requests);
+            let before = self.received;
             self.most_relays = self.most_relays.max(self.net.open_relays());
             let now = Instant::now();
             self.serve(now);
@@ -109,7 +106,7 @@ impl Worker {
                 self.carry_out(now);
                 self.flush();
             }
-            if let Some(pause) = self.pace.after_wake(now, self.received - received, self.requests > requests) {
+            if let Some(pause) = self.pace.after_wake(now, self.received - before) {
                 thread::sleep(pause);
             }
         }
@@ -235,10 +232,7 @@ impl Worker {
                 self.received += 1;
                 match self.server.handle_client_datagram(now, tuple, datagram) {
                     Some(forward) => self.net.forward(&self.inbox, &forward),
-                    None => {
-                        self.requests += 1;
-                        carry_out(&mut self.server, &mut self.net, now);
-                    }
+                    None => carry_out(&mut self.server, &mut self.net, now),
                 }
             }
         }
@@ -311,10 +305,7 @@ impl Worker {
             self.received += 1;
             match self.server.handle_client_datagram(now, tuple, frame.message) {
                 Some(forward) => self.net.forward(&self.inbox, &forward),
-                None => {
-                    self.requests += 1;
-                    self.carry_out(now);
-                }
+                None => self.carry_out(now),
             }
         }
     }
