@@ -92,7 +92,8 @@ fn what_is_relayed_goes_on_after_sigterm_until_it_is_idle() {
 fn new_clients_are_sent_to_the_other_relay_while_one_drains() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (_other, http, elsewhere) = start_relay(folders[0].path(), "");
-    let alternate = format!("alternate_server = {{ address = \"{elsewhere}\" }}");
+    // Enough for all that are asked for until it drains.
+    let alternate = format!("allocations_per_user = 200\nalternate_server = {{ address = \"{elsewhere}\" }}");
     let (relay, _, stun) = start_relay_with(folders[1].path(), "drain_seconds = 15", &alternate);
     let (mut one, mut other) = connected(stun);
     relay.signal("TERM").unwrap();

@@ -24,7 +24,7 @@ fn relay(policy: &str) -> Relay {
 
 /// Runs the tool and says what went wrong, if anything.
 fn uclient(server: SocketAddr, args: &[&str]) -> Result<()> {
-    uclient_within(Duration::from_secs(90), server, &[&["-m", "2"], args].concat())
+    uclient_within(Duration::from_secs(90), server, &[&["-m", "2"][..], args].concat())
 }
 
 fn uclient_within(limit: Duration, server: SocketAddr, args: &[&str]) -> Result<()> {
@@ -103,20 +103,22 @@ fn pass_in_every_mode(relay: &Relay, more: &[&'static str]) {
 
 /// With `-R` the tool changes up to nine bytes in every tenth message, and draws anew in each run which. What it sends
 /// again is as it was, and it waits for the answer without end. Such a request has a wrong fingerprint and gets none, here
-/// as from coturn (RFC 8489 §6.3), so a run passes only when the tool's own set-up stays whole: with coturn 4.6.1 these
-/// arguments passed in 12 of 24 runs. All 16 failing here by chance happens once in 65 000 times.
+/// as from coturn (RFC 8489 §6.3), so a run passes only when the tool's own set-up stays whole: these arguments passed
+/// in 12 of 24 runs with coturn 4.6.1 and in 9 of 24 with this relay, so 48 runs hardly all fail by chance.
 #[test]
 fn turnutils_uclient_passes_while_it_sends_mutilated_messages() {
     let relay = relay("any");
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
     let port = echo.address.port().to_string();
     let args = ["-R", "-m", "1", "-c", "-e", "127.0.0.1", "-r", &port];
-    let passed = thread::scope(|scope| {
-        let run = || uclient_within(Duration::from_secs(20), relay.udp, &args);
-        let runs: Vec<_> = (0..16).map(|_| scope.spawn(run)).collect();
-        runs.into_iter().map(|run| run.join().unwrap()).filter(Result::is_ok).count()
-    });
-    assert!(passed > 0, "none of 16 runs passed");
+    let run = || uclient_within(Duration::from_secs(20), relay.udp, &args);
+    let any_of_16_passes = || {
+        thread::scope(|scope| {
+            let runs: Vec<_> = (0..16).map(|_| scope.spawn(run)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).filter(Result::is_ok).count() > 0
+        })
+    };
+    assert!((0..3).any(|_| any_of_16_passes()), "none of 48 runs passed");
     // Whatever the others sent, the relay is well.
     uclient(relay.udp, &["-c", "-e", "127.0.0.1", "-r", &port]).unwrap();
 }
