@@ -128,6 +128,8 @@ pub struct Paths {
     own_server: bool,
     /// WebRTC crawled in this network.
     crawled: bool,
+    /// A lane did no better.
+    lane_crawled: bool,
     /// When something faster was looked for.
     faster_at: Option<Instant>,
     hurried: bool,
@@ -154,6 +156,7 @@ impl Paths {
             has_lane,
             own_server: false,
             crawled: false,
+            lane_crawled: false,
             faster_at: None,
             hurried: true,
             upgrade_at: None,
@@ -268,23 +271,18 @@ impl Paths {
 
     /// The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46).
     pub fn handle_slow(&mut self, now: Instant) {
-        if !matches!(self.carrying, Some(Carrying { path: PathKind::Direct, silent: false, .. })) {
-            return;
-        }
+        let Some(Carrying { path, silent: false, .. }) = self.carrying else { return };
         if self.leads {
-            if self.own_server {
-                self.begin_faster(now);
-            }
-        } else if self.has_lane && self.is_time_for_faster(now) {
+            self.leave_slow(now, path, self.own_server);
+        } else if (self.has_lane || path == PathKind::Lane) && self.is_time_for_faster(now) {
             self.actions.push_back(PathAction::AskForFaster);
         }
     }
 
     /// The other side said `reconnect` `slow`; `own_server`: the server runs there.
     pub fn handle_asked_for_faster(&mut self, now: Instant, own_server: bool) {
-        let is_direct = matches!(self.carrying, Some(Carrying { path: PathKind::Direct, .. }));
-        if self.leads && is_direct && (self.own_server || own_server) {
-            self.begin_faster(now);
+        if let (true, Some(Carrying { path, .. })) = (self.leads, self.carrying) {
+            self.leave_slow(now, path, self.own_server || own_server);
         }
     }
 
@@ -319,6 +317,7 @@ impl Paths {
     pub fn handle_network_change(&mut self, now: Instant) {
         self.direct_works = true;
         self.peer_direct_works = true;
+        self.lane_crawled = false;
         if std::mem::take(&mut self.crawled) {
             self.upgrade_pause = UPGRADE.0;
         }
@@ -427,8 +426,24 @@ impl Paths {
         }
     }
 
-    /// A lane beside the link that crawls, which carries until the lane is bound.
+    /// Opens another kind of link beside the one that crawls, which carries until the new one is bound.
+    fn leave_slow(&mut self, now: Instant, path: PathKind, lane_is_direct: bool) {
+        match path {
+            PathKind::Direct if lane_is_direct => self.begin_faster(now),
+            PathKind::Direct => {}
+            // It is the network that is slow, or TCP that is worse off in it.
+            PathKind::Lane if self.crawled && !self.lane_crawled => {
+                self.lane_crawled = true;
+                self.upgrade_at = Some(now);
+            }
+            PathKind::Lane => {}
+        }
+    }
+
     fn begin_faster(&mut self, now: Instant) {
+        if self.lane_crawled {
+            return;
+        }
         if self.has_lane && self.is_free(now, PathKind::Lane) && self.is_time_for_faster(now) {
             self.crawled = true;
             self.upgrade_pause = self.upgrade_pause.max(UPGRADE_AFTER_CRAWL);

@@ -71,6 +71,8 @@ export class Paths {
   #ownServer = false;
   /** WebRTC crawled in this network. */
   #crawled = false;
+  /** A lane did no better. */
+  #laneCrawled = false;
   /** When something faster was looked for. */
   #fasterAt: number | null = null;
   #hurried = true;
@@ -165,15 +167,15 @@ export class Paths {
 
   /** The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46). */
   handleSlow(now: number): void {
-    if (this.#carrying?.path !== 'direct' || this.#carrying.silent) return;
-    if (this.leads) {
-      if (this.#ownServer) this.#beginFaster(now);
-    } else if (this.hasLane && this.#isTimeForFaster(now)) this.#actions.push({ type: 'ask_for_faster' });
+    const carrying = this.#carrying;
+    if (carrying === null || carrying.silent) return;
+    if (this.leads) this.#leaveSlow(now, carrying.path, this.#ownServer);
+    else if ((this.hasLane || carrying.path === 'lane') && this.#isTimeForFaster(now)) this.#actions.push({ type: 'ask_for_faster' });
   }
 
   /** The other side said `reconnect` `slow`; `ownServer`: the server runs there. */
   handleAskedForFaster(now: number, ownServer: boolean): void {
-    if (this.leads && this.#carrying?.path === 'direct' && (this.#ownServer || ownServer)) this.#beginFaster(now);
+    if (this.leads && this.#carrying !== null) this.#leaveSlow(now, this.#carrying.path, this.#ownServer || ownServer);
   }
 
   /** The other side said `reconnect`. */
@@ -198,6 +200,7 @@ export class Paths {
     this.#peerDirectWorks = true;
     if (this.#crawled) this.#upgradePause = UPGRADE.first;
     this.#crawled = false;
+    this.#laneCrawled = false;
     if (this.#trouble !== null) this.#trouble.nextStep = now;
     else if (this.#carrying?.path === 'direct') {
       this.#actions.push(this.leads ? { type: 'restart_ice' } : { type: 'ask', lane: false });
@@ -280,9 +283,19 @@ export class Paths {
     if (this.hasLane && laneDue && this.#isFree(now, 'lane')) this.#begin(now, 'lane');
   }
 
-  /** A lane beside the link that crawls, which carries until the lane is bound. */
+  /** Opens another kind of link beside the one that crawls, which carries until the new one is bound. */
+  #leaveSlow(now: number, path: PathKind, laneIsDirect: boolean): void {
+    if (path === 'direct') {
+      if (laneIsDirect) this.#beginFaster(now);
+    } else if (this.#crawled && !this.#laneCrawled) {
+      // It is the network that is slow, or TCP that is worse off in it.
+      this.#laneCrawled = true;
+      this.#upgradeAt = now;
+    }
+  }
+
   #beginFaster(now: number): void {
-    if (!this.hasLane || !this.#isFree(now, 'lane') || !this.#isTimeForFaster(now)) return;
+    if (this.#laneCrawled || !this.hasLane || !this.#isFree(now, 'lane') || !this.#isTimeForFaster(now)) return;
     this.#crawled = true;
     this.#upgradePause = Math.max(this.#upgradePause, UPGRADE_AFTER_CRAWL);
     this.#begin(now, 'lane');
