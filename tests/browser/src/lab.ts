@@ -10,6 +10,9 @@ export interface Host {
   readonly namespace: string;
   readonly ipv4: string;
   readonly ipv6: string;
+  /** The router's namespace, and in it the other end of this host's cable. */
+  readonly router: string;
+  readonly port: string;
 }
 
 export class Lab {
@@ -44,6 +47,17 @@ export class Lab {
     this.#child.stdin?.end();
     await ended;
   }
+}
+
+/** Pulls a host's cable, or puts it back. Its addresses stay. */
+export function setCable(host: Host, state: "down" | "up"): void {
+  execFileSync("ip", ["-n", host.router, "link", "set", host.port, state]);
+}
+
+/** Lets no more than so much pass towards a host, with room for 4 MiB that wait. */
+export function slowDown(host: Host, mbitPerSecond: number): void {
+  const shape = ["root", "tbf", "rate", `${mbitPerSecond}mbit`, "burst", "32kb", "limit", "4mb"];
+  execFileSync("ip", ["netns", "exec", host.router, "tc", "qdisc", "replace", "dev", host.port, ...shape]);
 }
 
 /** A firewall on a host: only what `allowed` matches (nftables expressions) may be begun, out or in; answers pass. */
