@@ -12,7 +12,7 @@ use lanyard_agent::session::{MeetError, Met, meet};
 use lanyard_agent::signaling_client::{MailboxEvent, ServerUrl, SignalingClient, SignalingError};
 use lanyard_pairing::{AbortReason, Code, Identity, Link, LinkSecret, Output, Pairing, PairingError, Profile, words};
 use lanyard_protocol::MailboxId;
-use lanyard_protocol::signaling::{Body, ErrorCode, PresenceState};
+use lanyard_protocol::signaling::{Body, ErrorCode};
 use lanyard_relay::{AGENT_TOKEN_HEADER, Config, Relay, RelayHandle};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -76,10 +76,10 @@ async fn guess_wrong(shower: &SignalingClient, guesser: &SignalingClient, number
         return Err(format!("{number}: who guessed: {:?}", guessed.err()));
     }
     // On the socket that gave the nameplate back, so that it has been given back.
-    match type_code(shower, &code).await {
-        Err(MeetError::Signaling(SignalingError::Refused { code: ErrorCode::NameplateUsed, .. })) => Ok(()),
-        late => Err(format!("{number}: the right words came too late: {:?}", late.err())),
-    }
+    let late = type_code(shower, &code).await.err();
+    let is_used =
+        matches!(&late, Some(MeetError::Signaling(SignalingError::Refused { code: ErrorCode::NameplateUsed, .. })));
+    if is_used { Ok(()) } else { Err(format!("{number}: the right words came too late: {late:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,10 +119,8 @@ async fn a_thousand_wrong_codes_at_a_relay_get_nobody_in_and_burn_a_thousand_cod
 fn recorded_message_1(link: &Link) -> Vec<u8> {
     let own = Identity::generate(&mut rand::rng());
     let mut opener = Pairing::open_link(&own, link, profile(), &mut rand::rng());
-    match opener.poll_output() {
-        Some(Output::Send(message)) => message,
-        _ => unreachable!("an opener begins with message 1"),
-    }
+    let Some(Output::Send(message)) = opener.poll_output() else { unreachable!("an opener begins with message 1") };
+    message
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,13 +151,7 @@ async fn a_thousand_replays_of_message_1_at_a_relay_do_not_spend_a_link() {
             mailbox.sender().send(0, Body::new(recorded.clone()).unwrap()).await.unwrap();
         }
         // Each joiner is answered once: the shower waits for its message 3.
-        loop {
-            match mailbox.next().await.unwrap() {
-                MailboxEvent::Message { .. } => break,
-                MailboxEvent::Presence { state: PresenceState::Back | PresenceState::Joined, .. } => {}
-                other => panic!("the shower is gone: {other:?}"),
-            }
-        }
+        while !matches!(mailbox.next().await.unwrap(), MailboxEvent::Message { .. }) {}
     }
     assert!(has_met.try_recv().is_err(), "nobody came by a replay");
     let pairing = Pairing::open_link(&Identity::generate(&mut rand::rng()), &link, profile(), &mut rand::rng());
