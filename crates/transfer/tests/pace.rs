@@ -1,7 +1,5 @@
 //! When a link is slow, as the vectors say (LK-46). `web/src/core/session/pace.test.ts` reads the same.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::time::{Duration, Instant};
 
 use lanyard_transfer::Pace;

@@ -182,13 +182,14 @@ pub struct ManySources {
     messages: Vec<ToSend>,
 }
 
-impl ManySources {
+impl Default for ManySources {
     /// With room for one call's headers.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { sender: BatchSender::new(), messages: Vec::new() }
     }
+}
 
+impl ManySources {
     /// Sends each datagram from the source at its place, without waiting. What finds the socket full is lost.
     ///
     /// # Errors

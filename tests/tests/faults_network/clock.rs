@@ -11,8 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// From Debian's package `faketime`; one folder for each machine.
 fn faketime() -> std::path::PathBuf {
     let found = std::fs::read_dir("/usr/lib").unwrap().filter_map(Result::ok);
-    let libraries = found.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    libraries.filter(|library| library.exists()).next().expect("Debian package faketime")
+    let mut libraries = found.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.find(|library| library.exists()).expect("Debian package faketime")
 }
 
 /// `2026-11-30T02:59:59Z`

@@ -175,7 +175,7 @@ impl Crowd {
             outgoing: Vec::new(),
             sources: Vec::new(),
             ends: Vec::new(),
-            sender: ManySources::new(),
+            sender: ManySources::default(),
             headers,
             buffers,
         })
