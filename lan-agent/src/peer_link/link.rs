@@ -339,12 +339,17 @@ fn configuration(
         .build()
 }
 
+/// With what DTLS, UDP and IPv4 add (37, 8 and 20 bytes) no packet is longer than 1200 bytes: there are networks that drop
+/// longer ones without a word, and SCTP would send them for ever.
+const SCTP_PACKET_BYTES: u32 = 1132;
+
 fn settings(window: Window, policy: Policy) -> SettingEngine {
     let relayed_wait = if policy == Policy::RelayOnly { Duration::ZERO } else { RELAYED_WAIT };
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     SettingEngineBuilder::new()
         .with_sctp_max_receive_buffer_size(bytes(window.receive_bytes))
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(bytes(window.max_message_bytes)))
+        .with_sctp_mtu(SCTP_PACKET_BYTES)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
