@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     needs::programs(&[needs::NETWORK])?;
     Step::new("build the programs", "cargo", &["build", "--locked", "--workspace"]).run()?;
     let mut test = Step::new("faults", "cargo", &["test", "--locked", "--package", "lanyard-tests", "--no-fail-fast"])
-        .args(&["--test", "faults_*", "--", "--nocapture", "--include-ignored", "--test-threads", "1"]);
+        .args(&["--test", "faults_*", "--", "--nocapture", "--test-threads", "1"]);
     if !quick {
         test = test.env("LANYARD_FAULT_ROUNDS", ROUNDS);
     }
