@@ -218,6 +218,12 @@ impl Kept {
         self.intact_bytes
     }
 
+    /// Whether nothing of any entry had arrived yet, nor been settled.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Entries of which there must be a part file, unless they were being placed: see [`Kept::part_is_missing`].
     pub fn parts(&self) -> impl Iterator<Item = FileIndex> {
         let partial = |kept: &KeptFile| matches!(kept.fate, Fate::Partial | Fate::Placing);

@@ -444,13 +444,16 @@ impl PartStore {
     }
 }
 
-/// Whether a folder holds nothing that could ever be carried on: its program ended before the head of the journal was
-/// durable, and so before there was any part file. What cannot be read, or was written by a later version, may be of use.
+/// Whether a folder holds nothing that is worth to be carried on: its program ended before there was any part file. The
+/// sender may never have heard that its offer was accepted, and would then offer anew what nobody asks for here. What
+/// cannot be read, or was written by a later version, may be of use.
 pub(super) fn is_of_no_use(directory: &Dir) -> bool {
     match read_journal(directory) {
-        Ok((_, bytes)) => {
-            matches!(Kept::read(&bytes), Err(JournalError::NoHead | JournalError::Manifest(_)))
-        }
+        Ok((_, bytes)) => match Kept::read(&bytes) {
+            Ok(kept) => kept.is_blank() && directory.entries().is_ok_and(|entries| entries.count() == 1),
+            Err(JournalError::NoHead | JournalError::Manifest(_)) => true,
+            Err(JournalError::Version(_)) => false,
+        },
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }

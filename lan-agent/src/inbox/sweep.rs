@@ -83,6 +83,28 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_before_it_had_a_part_file_is_swept_at_once_unless_something_of_it_arrived() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Arc::new(ReceiveFolder::open(root.path()).unwrap());
+        let entries =
+            ["a", "b"].map(|path| ManifestEntry::File { path: path.to_owned(), size_bytes: 5, modified_ms: None });
+        for (number, settled) in [(1, None), (2, Some(Record::Placed { file: 0 }))] {
+            let transfer = TransferId([number; 16]);
+            let mut store = PartStore::new(folder.clone(), [7; 32]);
+            let wanted = vec![Span { first: 0, count: 2 }];
+            let mut records = vec![
+                Record::Accepted { version: 1, transfer, entries: 2, wanted },
+                Record::Entries { entries: entries.to_vec() },
+            ];
+            records.extend(settled);
+            store.append_journal(transfer, &records, true).unwrap();
+            store.release(transfer);
+        }
+        sweep(&folder, SystemTime::now());
+        assert_eq!(std::fs::read_dir(root.path().join(PARTS)).unwrap().count(), 1);
+    }
+
+    #[test]
     fn what_ended_before_its_journal_had_a_head_is_swept_at_once() {
         let root = tempfile::tempdir().unwrap();
         let folder = Arc::new(ReceiveFolder::open(root.path()).unwrap());

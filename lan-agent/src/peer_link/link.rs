@@ -339,9 +339,9 @@ fn configuration(
         .build()
 }
 
-/// With what DTLS, UDP and IPv4 add (37, 8 and 20 bytes) no packet is longer than 1200 bytes: there are networks that drop
+/// With what DTLS, UDP and IPv6 add (37, 8 and 40 bytes) no packet is longer than 1200 bytes: there are networks that drop
 /// longer ones without a word, and SCTP would send them for ever.
-const SCTP_PACKET_BYTES: u32 = 1132;
+const SCTP_PACKET_BYTES: u32 = 1112;
 
 fn settings(window: Window, policy: Policy) -> SettingEngine {
     let relayed_wait = if policy == Policy::RelayOnly { Duration::ZERO } else { RELAYED_WAIT };
