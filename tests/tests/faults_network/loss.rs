@@ -20,7 +20,11 @@ fn send(content: &Content, rule: Option<&str>) -> Duration {
     let lan = Lan::new(&["attic", "studio"]).unwrap();
     let (attic, studio) = (lan.host("attic"), lan.host("studio"));
     let disturb = || match rule {
-        Some(rule) => lan.hosts().iter().try_for_each(|host| filter(host, rule)),
+        Some(rule) => lan.hosts().iter().try_for_each(|host| {
+            // Packets are to come one by one, and not as trains that only a real cable would take apart.
+            host.ip("link set dev eth0 gso_max_segs 1")?;
+            filter(host, rule)
+        }),
         None => Ok(()),
     };
     let crossing = Crossing::begin(attic, studio, content, disturb).unwrap();
