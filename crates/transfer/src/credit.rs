@@ -62,8 +62,9 @@ impl Grant {
         Some(ControlMessage::Credit { limit_bytes: limit })
     }
 
+    /// None while there is nothing to tell: a window that shrank, or bytes that came to be held, may have used it up.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.due
+        self.due.filter(|_| self.untold() > 0)
     }
 
     fn notice(&mut self, now: Instant) {
@@ -159,6 +160,18 @@ mod tests {
         let later = grant.poll_timeout().unwrap();
         assert_eq!(limit(grant.poll(later)), Some(8 * MIB + 100));
         assert_eq!(grant.poll_timeout(), None);
+    }
+
+    #[test]
+    fn tr_32_nothing_is_due_once_there_is_nothing_left_to_tell() {
+        let now = Instant::now();
+        let mut grant = Grant::new(8 * MIB);
+        grant.poll(now);
+        grant.receive(now, 100);
+        assert!(grant.poll_timeout().is_some());
+        grant.resize(now, 4 * MIB);
+        assert_eq!(grant.poll(now + 2 * GRANT_AFTER), None);
+        assert_eq!(grant.poll_timeout(), None, "a deadline that nothing can meet would keep its owner busy for ever");
     }
 
     #[test]

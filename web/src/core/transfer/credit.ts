@@ -53,8 +53,9 @@ export class Grant {
     return { type: 'credit', limit_bytes: this.#told };
   }
 
+  /** None while there is nothing to tell: a window that shrank, or bytes that came to be held, may have used it up. */
   pollTimeout(): number | null {
-    return this.#due;
+    return this.#untold() > 0 ? this.#due : null;
   }
 
   #notice(now: number): void {
