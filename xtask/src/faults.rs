@@ -36,8 +36,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     needs::namespaces()?;
     needs::programs(&[needs::NETWORK])?;
     Step::new("build the programs", "cargo", &["build", "--locked", "--workspace"]).run()?;
-    let mut test = Step::new("faults", "cargo", &["test", "--locked", "--package", "lanyard-tests", "--no-fail-fast"])
-        .args(&["--test", "faults_*", "--", "--nocapture", "--test-threads", "1"]);
+    let mut test = Step::new("faults", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"])
+        .args(&["--test", "faults_*", "--", "--nocapture"]);
     if !quick {
         test = test.env("LANYARD_FAULT_ROUNDS", ROUNDS);
     }

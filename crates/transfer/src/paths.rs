@@ -39,6 +39,10 @@ const LEISURE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 const UPGRADE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// The same when WebRTC was left because it crawled, at first.
 const UPGRADE_AFTER_CRAWL: Duration = Duration::from_secs(60);
+/// A lane that is slow without a break is borne so long before WebRTC gets its turn again: doubles.
+const LANE_PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(300));
+/// Two reports of a slow link further apart than this were not without a break.
+const BREAK: Duration = Duration::from_secs(1);
 
 /// Kinds of links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +132,9 @@ pub struct Paths {
     own_server: bool,
     /// WebRTC crawled in this network.
     crawled: bool,
-    /// A lane did no better.
-    lane_crawled: bool,
+    /// Since when the lane was reported slow, and when last.
+    lane_slow: Option<(Instant, Instant)>,
+    lane_patience: Duration,
     /// When something faster was looked for.
     faster_at: Option<Instant>,
     hurried: bool,
@@ -156,7 +161,8 @@ impl Paths {
             has_lane,
             own_server: false,
             crawled: false,
-            lane_crawled: false,
+            lane_slow: None,
+            lane_patience: LANE_PATIENCE.0,
             faster_at: None,
             hurried: true,
             upgrade_at: None,
@@ -272,6 +278,9 @@ impl Paths {
     /// The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46).
     pub fn handle_slow(&mut self, now: Instant) {
         let Some(Carrying { path, silent: false, .. }) = self.carrying else { return };
+        if path == PathKind::Lane && self.bears_lane(now) {
+            return;
+        }
         if self.leads {
             self.leave_slow(now, path, self.own_server);
         } else if (self.has_lane || path == PathKind::Lane) && self.is_time_for_faster(now) {
@@ -317,7 +326,7 @@ impl Paths {
     pub fn handle_network_change(&mut self, now: Instant) {
         self.direct_works = true;
         self.peer_direct_works = true;
-        self.lane_crawled = false;
+        self.lane_patience = LANE_PATIENCE.0;
         if std::mem::take(&mut self.crawled) {
             self.upgrade_pause = UPGRADE.0;
         }
@@ -432,18 +441,25 @@ impl Paths {
             PathKind::Direct if lane_is_direct => self.begin_faster(now),
             PathKind::Direct => {}
             // It is the network that is slow, or TCP that is worse off in it.
-            PathKind::Lane if self.crawled && !self.lane_crawled => {
-                self.lane_crawled = true;
-                self.upgrade_at = Some(now);
-            }
+            PathKind::Lane if self.crawled => self.upgrade_at = Some(now),
             PathKind::Lane => {}
         }
     }
 
-    fn begin_faster(&mut self, now: Instant) {
-        if self.lane_crawled {
-            return;
+    /// Whether a lane that is reported slow now is not left yet. Each time that it is, the next is borne twice as long: where
+    /// both crawl, ever less is lost to changing.
+    fn bears_lane(&mut self, now: Instant) -> bool {
+        let since = self.lane_slow.filter(|(_, last)| now <= *last + BREAK).map_or(now, |(since, _)| since);
+        self.lane_slow = Some((since, now));
+        if now < since + self.lane_patience {
+            return true;
         }
+        self.lane_slow = None;
+        self.lane_patience = (self.lane_patience * 2).min(LANE_PATIENCE.1);
+        false
+    }
+
+    fn begin_faster(&mut self, now: Instant) {
         if self.has_lane && self.is_free(now, PathKind::Lane) && self.is_time_for_faster(now) {
             self.crawled = true;
             self.upgrade_pause = self.upgrade_pause.max(UPGRADE_AFTER_CRAWL);

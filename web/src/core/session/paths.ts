@@ -29,6 +29,10 @@ const LEISURE = { first: 2_000, longest: 30_000 };
 const UPGRADE = { first: 5_000, longest: 300_000 };
 /** The same when WebRTC was left because it crawled, at first. */
 const UPGRADE_AFTER_CRAWL = 60_000;
+/** A lane that is slow without a break is borne so long before WebRTC gets its turn again: doubles. */
+const LANE_PATIENCE = { first: 3_000, longest: 300_000 };
+/** Two reports of a slow link further apart than this were not without a break. */
+const BREAK = 1_000;
 
 export type PathKind = 'direct' | 'lane';
 
@@ -71,8 +75,9 @@ export class Paths {
   #ownServer = false;
   /** WebRTC crawled in this network. */
   #crawled = false;
-  /** A lane did no better. */
-  #laneCrawled = false;
+  /** Since when the lane was reported slow, and when last. */
+  #laneSlow: { since: number; last: number } | null = null;
+  #lanePatience = LANE_PATIENCE.first;
   /** When something faster was looked for. */
   #fasterAt: number | null = null;
   #hurried = true;
@@ -168,7 +173,7 @@ export class Paths {
   /** The link that carries is heard, and yet moves next to nothing of what waits for it (LK-46). */
   handleSlow(now: number): void {
     const carrying = this.#carrying;
-    if (carrying === null || carrying.silent) return;
+    if (carrying === null || carrying.silent || (carrying.path === 'lane' && this.#bearsLane(now))) return;
     if (this.leads) this.#leaveSlow(now, carrying.path, this.#ownServer);
     else if ((this.hasLane || carrying.path === 'lane') && this.#isTimeForFaster(now)) this.#actions.push({ type: 'ask_for_faster' });
   }
@@ -200,7 +205,7 @@ export class Paths {
     this.#peerDirectWorks = true;
     if (this.#crawled) this.#upgradePause = UPGRADE.first;
     this.#crawled = false;
-    this.#laneCrawled = false;
+    this.#lanePatience = LANE_PATIENCE.first;
     if (this.#trouble !== null) this.#trouble.nextStep = now;
     else if (this.#carrying?.path === 'direct') {
       this.#actions.push(this.leads ? { type: 'restart_ice' } : { type: 'ask', lane: false });
@@ -287,15 +292,28 @@ export class Paths {
   #leaveSlow(now: number, path: PathKind, laneIsDirect: boolean): void {
     if (path === 'direct') {
       if (laneIsDirect) this.#beginFaster(now);
-    } else if (this.#crawled && !this.#laneCrawled) {
+    } else if (this.#crawled) {
       // It is the network that is slow, or TCP that is worse off in it.
-      this.#laneCrawled = true;
       this.#upgradeAt = now;
     }
   }
 
+  /**
+   * Whether a lane that is reported slow now is not left yet. Each time that it is, the next is borne twice as long: where
+   * both crawl, ever less is lost to changing.
+   */
+  #bearsLane(now: number): boolean {
+    const before = this.#laneSlow;
+    const since = before !== null && now <= before.last + BREAK ? before.since : now;
+    this.#laneSlow = { since, last: now };
+    if (now < since + this.#lanePatience) return true;
+    this.#laneSlow = null;
+    this.#lanePatience = Math.min(this.#lanePatience * 2, LANE_PATIENCE.longest);
+    return false;
+  }
+
   #beginFaster(now: number): void {
-    if (this.#laneCrawled || !this.hasLane || !this.#isFree(now, 'lane') || !this.#isTimeForFaster(now)) return;
+    if (!this.hasLane || !this.#isFree(now, 'lane') || !this.#isTimeForFaster(now)) return;
     this.#crawled = true;
     this.#upgradePause = Math.max(this.#upgradePause, UPGRADE_AFTER_CRAWL);
     this.#begin(now, 'lane');
