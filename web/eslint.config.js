@@ -19,7 +19,7 @@ export default ts.config(
     languageOptions: {
       globals: { ...globals.browser, ...globals.worker },
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.js', '*.config.ts', 'first_load.ts', 'compress.ts', 'service_worker_build.ts'] },
+        projectService: { allowDefaultProject: ['*.js', '*.config.ts', 'first_load.ts', 'compress.ts', 'preload.ts', 'service_worker_build.ts'] },
         tsconfigRootDir: import.meta.dirname,
         extraFileExtensions: ['.svelte'],
       },
@@ -59,7 +59,7 @@ export default ts.config(
   },
   { files: ['src/state/**/*.ts'], rules: { 'no-restricted-imports': forbidUpward('**/ui/**') } },
   {
-    files: ['*.js', '*.config.ts', 'first_load.ts', 'compress.ts', 'service_worker_build.ts'],
+    files: ['*.js', '*.config.ts', 'first_load.ts', 'compress.ts', 'preload.ts', 'service_worker_build.ts'],
     languageOptions: { globals: globals.node },
   },
 );

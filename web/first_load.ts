@@ -7,9 +7,9 @@ import type { Plugin } from 'vite';
 const LIMITS = { script: 60_000, style: 12_000 };
 type Kind = keyof typeof LIMITS;
 
-/** What `index.html` itself names is fetched before the first screen stands; all else is asked for afterwards. */
+/** What `index.html` itself names is fetched before the first screen stands, unless it says that it can wait. */
 const TAGS: Record<Kind, RegExp> = {
-  script: /<(?:script[^>]*\ssrc|link[^>]*\srel="modulepreload"[^>]*\shref)="\/([^"]+)"/g,
+  script: /<(?:script[^>]*\ssrc|link(?![^>]*\sfetchpriority="low")[^>]*\srel="modulepreload"[^>]*\shref)="\/([^"]+)"/g,
   style: /<link[^>]*\srel="stylesheet"[^>]*\shref="\/([^"]+)"/g,
 };
 

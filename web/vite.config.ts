@@ -3,6 +3,7 @@ import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
 import { compressed } from './compress.ts';
 import { firstLoadGate } from './first_load.ts';
+import { preloadApplication } from './preload.ts';
 import { serviceWorker } from './service_worker_build.ts';
 
 /**
@@ -11,7 +12,7 @@ import { serviceWorker } from './service_worker_build.ts';
  */
 export default defineConfig({
   base: '/',
-  plugins: [svelte(), svelteTesting(), firstLoadGate(), serviceWorker(), compressed()],
+  plugins: [svelte(), svelteTesting(), preloadApplication(), firstLoadGate(), serviceWorker(), compressed()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

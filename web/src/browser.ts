@@ -4,7 +4,7 @@ import { systemClock } from './core/clock';
 import { Identity } from './core/pairing';
 import { LaneLink, laneSocketOpener } from './core/peer/lane';
 import { WebRtcLink } from './core/peer/webrtc';
-import { openKeep } from './core/storage/keep';
+import { openKeep, type Keep } from './core/storage/keep';
 import { openKnownDevices } from './core/storage/known';
 import { Ledger } from './core/storage/ledger';
 import { DESKTOP_LIMIT_BYTES, MemorySink, PHONE_LIMIT_BYTES } from './core/storage/memory';
@@ -29,18 +29,19 @@ const random = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValu
 
 /** Reads what the page kept of itself, and finds out what this browser offers. */
 export async function browserEnvironment(): Promise<Environment> {
-  const keep = await openKeep();
-  const identity = Identity.fromSecretBytes(await keep.secret(() => Identity.generate(random).secretBytes()));
-  const chosen = await keep.name();
-  // Where WebAssembly is forbidden the slower hash gives the same values.
-  const hashPiece = await loadPieceHasher().catch(() => (bytes: Uint8Array) => blake3(bytes));
   const platform = guessPlatform(navigator);
   const small = platform === 'phone' || platform === 'tablet';
   const memoryLimit = small ? PHONE_LIMIT_BYTES : DESKTOP_LIMIT_BYTES;
-  const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker()).catch(() => null) : null;
+  // Each waits for a database, a worker or a compiler: side by side they take as long as the slowest.
+  const [{ keep, identity, chosen }, hashPiece, { onDisk, ledger }, known] = await Promise.all([
+    readKeep(),
+    // Where WebAssembly is forbidden the slower hash gives the same values.
+    loadPieceHasher().catch(() => (bytes: Uint8Array) => blake3(bytes)),
+    openStorage(),
+    openKnownDevices(),
+  ]);
   const picking = onDisk === null ? null : new PickingSink(onDisk);
   const sink: Sink = picking ?? new MemorySink(memoryLimit);
-  const ledger = await openLedger(onDisk);
   return {
     origin: `${location.origin}/`,
     platform,
@@ -56,7 +57,7 @@ export async function browserEnvironment(): Promise<Environment> {
         : new LaneLink({ ...options, door: lane, open: laneSocketOpener(location.origin), clock: systemClock }),
     makeExchange: (events) => new BrowserExchange({ clock: systemClock, random, hashPiece, sink, ledger, events, small }),
     keep,
-    known: await openKnownDevices(),
+    known,
     tabs: browserTabs(),
     sink,
     ledger,
@@ -87,13 +88,20 @@ function placePicker(sink: PickingSink): Environment['pickPlace'] {
   };
 }
 
+async function readKeep(): Promise<{ keep: Keep; identity: Identity; chosen: string | null }> {
+  const keep = await openKeep();
+  const identity = Identity.fromSecretBytes(await keep.secret(() => Identity.generate(random).secretBytes()));
+  return { keep, identity, chosen: await keep.name() };
+}
+
 /** With what earlier visits left, where files outlive the page. */
-async function openLedger(onDisk: Sink | null): Promise<Ledger> {
+async function openStorage(): Promise<{ onDisk: Sink | null; ledger: Ledger }> {
+  const onDisk = opfsAvailable() ? await OpfsSink.open(storageWorker()).catch(() => null) : null;
   const database = onDisk === null ? null : await openTransferDatabase();
-  if (onDisk === null || database === null) return Ledger.inMemory();
+  if (onDisk === null || database === null) return { onDisk, ledger: Ledger.inMemory() };
   const ledger = await Ledger.open(database, new WebLocks());
   await reconcile(ledger, onDisk, Date.now()).catch(() => undefined);
-  return ledger;
+  return { onDisk, ledger };
 }
 
 function storageWorker(): Worker {
