@@ -100,7 +100,9 @@ impl Turn {
         let bell = Arc::new(Bell::new(waker));
         let (controller, inlet) = control::channel(Arc::clone(&bell));
         let (ports, pause, alternate) = (turn.ports(), turn.pause(), turn.alternate());
+        let most_allocations = turn.allocations;
         let thread = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
+            widen_file_table(most_allocations);
             let server = Server::new(config, rand::random(), Instant::now());
             match Net::new(data_plane, poller, listeners, ports) {
                 Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause), alternate).run(),
@@ -156,6 +158,25 @@ fn raise_file_limit() -> io::Result<()> {
 fn raise_file_limit() -> io::Result<()> {
     Ok(())
 }
+
+/// Has the kernel make its table of this process's files as long as all allocations need, once. Left alone it doubles the
+/// table again and again as they come, and waits each time until no other thread can still be looking at the old one:
+/// milliseconds, in which no packet is relayed.
+#[cfg(target_os = "linux")]
+fn widen_file_table(allocations: u32) {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::sys::resource::{Resource, getrlimit};
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    let last = u64::from(allocations).min(limit.saturating_sub(1));
+    let Ok(last) = i32::try_from(last) else { return };
+    // A table that stays short only costs time.
+    if let Ok(copy) = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last)) {
+        let _ = nix::unistd::close(copy);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen_file_table(_: u32) {}
 
 impl Drop for Turn {
     fn drop(&mut self) {
