@@ -55,7 +55,8 @@ fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
             again.wait_until_done().unwrap();
             wait_for("the conversation to end", || received(&up).0 > ended).unwrap();
         }
-        all.conclude(round, &attic.inbox(), received(&up).1 - received_before).unwrap();
+        all.conclude(round, &attic.inbox(), received(&up).1 - received_before)
+            .unwrap_or_else(|error| panic!("{error:#}; the receiver printed:\n{}", up.program.printed()));
         running = Some(up).filter(|up| !up.program.has_ended());
     }
     report.held(&all.summary());
@@ -65,7 +66,7 @@ fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
 fn a_sender_that_comes_again_takes_its_transfer_from_the_session_that_still_has_it() {
     let report = Report::begin("F14", "sender stopped without a word, and sends again at once");
     let (attic, bee) = (Person::new().unwrap(), Person::new().unwrap());
-    let content = Content::large(64 << 20, 3);
+    let content = Content::large(256 << 20, 3);
     content.write(bee.home()).unwrap();
     let up = attic.up(&["--accept", "accept"]).unwrap();
     let link = up.link().unwrap();

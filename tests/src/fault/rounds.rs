@@ -1,6 +1,6 @@
 //! Many transfers in a row, each disturbed at a random moment, and what they had to send again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -66,7 +66,8 @@ impl Rounds {
     /// It is not whole, more is there than was sent, or more travelled again than may.
     pub fn conclude(&mut self, round: u32, inbox: &Path, moved_bytes: u64) -> Result<()> {
         let content = self.content(round);
-        wait_for("the parts to go", || !inbox.join(".lanyard-part").exists())?;
+        wait_for("the parts to go", || !inbox.join(".lanyard-part").exists())
+            .with_context(|| format!("round {round}; there are {:?}", tree(inbox)))?;
         content.check_whole(inbox).with_context(|| format!("round {round}"))?;
         content.remove(inbox)?;
         let again = moved_bytes.saturating_sub(content.total_bytes());
@@ -83,6 +84,16 @@ impl Rounds {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         format!("equal; sent again: mean {:.1} MiB, most {:.1} MiB", mib(mean), mib(worst))
     }
+}
+
+/// Paths and lengths of all that is below.
+fn tree(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let below = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => tree(&entry.path()),
+        found => vec![(entry.path(), found.map_or(0, |found| found.len()))],
+    });
+    below.flatten().collect()
 }
 
 /// Looks again and again until it is so.
