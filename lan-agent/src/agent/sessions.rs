@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::{Body, ListedDevice, ListingSource, Platform};
-use tokio::sync::watch;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::event::{Event, Who};
@@ -53,6 +55,9 @@ impl From<AdmitError> for Stop {
     }
 }
 
+/// How long a conversation may take to end before the next one with the same device begins.
+const ENDING: Duration = Duration::from_secs(15);
+
 /// All conversations.
 #[derive(Clone)]
 pub struct Sessions {
@@ -88,10 +93,17 @@ impl Sessions {
         let came_by_itself = met.session.trust() == lanyard_pairing::Trust::Remembered;
         // A program that was killed says no goodbye: its server notices first.
         let is_waiting = |handle: &Handle| !*handle.linked.borrow() || *handle.away.borrow();
-        let waiting = self.all().into_iter().find(|handle| handle.key == key && (came_by_itself || is_waiting(handle)));
-        if let Some(handle) = waiting {
-            let adopted = handle.commands.send(Command::Adopt(Box::new(met))).await;
-            return adopted.map(|()| handle).map_err(|_| AdmitError::Full);
+        let mut same = self.all();
+        same.retain(|handle| handle.key == key);
+        if let Some(handle) = same.iter().find(|handle| came_by_itself || is_waiting(handle)) {
+            met = match adopt(handle, met).await? {
+                None => return Ok(handle.clone()),
+                Some(met) => met,
+            };
+        }
+        // Unfinished files are the next conversation's only when the last one has let go of them.
+        for handle in same.iter_mut().filter(|handle| handle.commands.is_closed()) {
+            let _ = timeout(ENDING, handle.over.wait_for(|over| *over)).await;
         }
         if self.all().len() >= MAX_SESSIONS {
             say_goodbye(&mut met).await;
@@ -178,6 +190,20 @@ impl Sessions {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {
         // A list of handles is whole after every step, whoever panicked while holding it.
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a conversation carry on with its device. Gives back what that device was met by when the conversation is ending.
+async fn adopt(handle: &Handle, met: Met) -> Result<Option<Met>, AdmitError> {
+    let (reply, answer) = oneshot::channel();
+    match handle.commands.send(Command::Adopt { met: Box::new(met), reply }).await {
+        Ok(()) => match answer.await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(met)) => Ok(Some(*met)),
+            Err(_) => Err(AdmitError::Full),
+        },
+        Err(SendError(Command::Adopt { met, .. })) => Ok(Some(*met)),
+        Err(_) => Err(AdmitError::Full),
     }
 }
 

@@ -15,7 +15,7 @@ use super::disk::Restorer;
 use super::transfers::Known;
 
 /// How long all conversations with a device may take to say whether they have a transfer. The other side waits meanwhile.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Bytes of a message that asks to carry on; far more than it has.
 const RESUME_BYTES: usize = 1024;

@@ -144,7 +144,12 @@ pub enum Command {
     /// This device's person has forgotten the other one.
     Forget,
     /// Carry on with a device that was met again.
-    Adopt(Box<Met>),
+    Adopt {
+        /// By what.
+        met: Box<Met>,
+        /// Gets it back when the conversation is ending.
+        reply: oneshot::Sender<Result<(), Box<Met>>>,
+    },
     /// Let go of a transfer that is received: its sender carries on in another conversation.
     Release {
         /// Which.
