@@ -37,6 +37,9 @@ impl LinkSecret {
     }
 }
 
+/// `#1.<S>.<F>`, both halves of 16 bytes.
+const FRAGMENT_BYTES: usize = 3 + 22 + 1 + 22;
+
 /// A link as it is shown, copied, scanned and opened.
 #[derive(Clone)]
 pub struct Link {
@@ -52,7 +55,8 @@ impl Link {
     /// Builds a link on `base`, the address of a page such as `https://relay.example/` or `http://192.168.1.5:8080/`.
     ///
     /// # Errors
-    /// [`LinkError::NotAWebAddress`] when `base` is no `http` or `https` address with a host, or has a query or fragment.
+    /// [`LinkError::NotAWebAddress`] when `base` is no `http` or `https` address with a host, or has a query or fragment;
+    /// [`LinkError::TooLong`] when the whole link would be.
     pub fn new(base: &str, secret: LinkSecret, shower: Fingerprint) -> Result<Self, LinkError> {
         Ok(Self { base: checked_base(base)?, secret, shower })
     }
@@ -179,7 +183,10 @@ fn checked_base(base: &str) -> Result<String, LinkError> {
         return Err(LinkError::NotAWebAddress);
     }
     let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
-    Ok(format!("{scheme}://{authority}/{path}{slash}"))
+    let base = format!("{scheme}://{authority}/{path}{slash}");
+    // With its slash it may have become too long to be read again.
+    let len = base.len() + FRAGMENT_BYTES;
+    if len > Link::MAX_BYTES { Err(LinkError::TooLong { len }) } else { Ok(base) }
 }
 
 #[cfg(test)]
@@ -230,5 +237,16 @@ mod tests {
         }
         let long = format!("https://{}/#1.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw", "x".repeat(460));
         assert_eq!(Link::parse(&long).err(), Some(LinkError::TooLong { len: long.len() }));
+    }
+
+    #[test]
+    fn a_link_that_is_too_long_once_its_slash_is_added_is_refused() {
+        let link = |host_bytes: usize| {
+            format!("https://{}#1.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw", "x".repeat(host_bytes))
+        };
+        let longest = Link::parse(&link(455)).unwrap().to_url();
+        assert_eq!(longest.len(), Link::MAX_BYTES);
+        assert!(Link::parse(&longest).is_ok());
+        assert_eq!(Link::parse(&link(456)).err(), Some(LinkError::TooLong { len: 513 }));
     }
 }

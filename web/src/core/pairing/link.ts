@@ -7,6 +7,8 @@ import { type MailboxId, linkMailbox } from './mailbox';
 
 /** The longest link that is read, in bytes of UTF-8. A link of ours has about 80. */
 export const MAX_LINK_BYTES = 512;
+/** `#1.<S>.<F>`, both halves of 16 bytes. */
+const FRAGMENT_BYTES = 3 + 22 + 1 + 22;
 
 /** What both sides of a link know and the relay does not: 16 random bytes. Draw new ones after each use or ten minutes. */
 export class LinkSecret {
@@ -52,7 +54,8 @@ export class Link {
   /**
    * Builds a link on the address of a page, such as `https://relay.example/` or `http://192.168.1.5:8080/`.
    *
-   * @throws {LinkError} when `base` is no `http` or `https` address with a host, or has a query or fragment.
+   * @throws {LinkError} when `base` is no `http` or `https` address with a host, or has a query or fragment, or when the
+   * whole link would be too long.
    */
   static build(base: string, secret: LinkSecret, shower: Uint8Array): Link {
     if (shower.length !== 16) throw new RangeError('a fingerprint has 16 bytes');
@@ -135,5 +138,8 @@ function checkedBase(base: string): string {
     throw new LinkError('not_a_web_address');
   }
   const slash = path === '' || path.endsWith('/') ? '' : '/';
-  return `${scheme.toLowerCase()}://${authority}/${path}${slash}`;
+  const checked = `${scheme.toLowerCase()}://${authority}/${path}${slash}`;
+  // With its slash it may have become too long to be read again.
+  if (checked.length + FRAGMENT_BYTES > MAX_LINK_BYTES) throw new LinkError('too_long');
+  return checked;
 }

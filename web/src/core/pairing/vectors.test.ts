@@ -62,6 +62,14 @@ describe('links', () => {
     const long = `https://${'x'.repeat(460)}/#1.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw`;
     expect(kindOf(() => Link.parse(long))).toBe('too_long');
   });
+
+  test('a link that is too long once its slash is added is refused', () => {
+    const link = (hostBytes: number): string => `https://${'x'.repeat(hostBytes)}#1.AAECAwQFBgcICQoLDA0ODw.EBESExQVFhcYGRobHB0eHw`;
+    const longest = Link.parse(link(455)).toUrl();
+    expect(longest).toHaveLength(512);
+    expect(Link.parse(longest).toUrl()).toBe(longest);
+    expect(kindOf(() => Link.parse(link(456)))).toBe('too_long');
+  });
 });
 
 describe('codes', () => {
