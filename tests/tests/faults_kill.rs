@@ -37,7 +37,7 @@ fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
         }
         let mut up = running.take().unwrap_or_else(|| attic.up(&["--accept", "accept"]).unwrap());
         let name = all.content(round).name;
-        let (ended, received_before) = received(&up);
+        let received_before = received_bytes(&up);
         let link = up.link().unwrap();
         let sending = bee.send(&link, name).unwrap();
         sending.wait_until_accepted().unwrap();
@@ -53,9 +53,10 @@ fn a_sender_killed_at_any_moment_carries_on_when_it_sends_again() {
         } else {
             let mut again = bee.send(&up.link_after(&link).unwrap(), name).unwrap();
             again.wait_until_done().unwrap();
-            wait_for("the conversation to end", || received(&up).0 > ended).unwrap();
+            // Both: what each took in is told at its end.
+            wait_for("the conversations to end", || has_no_conversation(&up)).unwrap();
         }
-        all.conclude(round, &attic.inbox(), received(&up).1 - received_before)
+        all.conclude(round, &attic.inbox(), received_bytes(&up) - received_before)
             .unwrap_or_else(|error| panic!("{error:#}; the receiver printed:\n{}", up.program.printed()));
         running = Some(up).filter(|up| !up.program.has_ended());
     }
@@ -112,8 +113,13 @@ fn a_receiver_killed_at_any_moment_carries_on_from_its_disk() {
     report.held(&all.summary());
 }
 
-/// How many conversations a receiver has ended, and the bytes they took in.
-fn received(up: &Up) -> (usize, u64) {
+/// Bytes that ended conversations took in.
+fn received_bytes(up: &Up) -> u64 {
+    agent_traffic(&up.program.printed()).1
+}
+
+/// Whether everybody who was met is gone.
+fn has_no_conversation(up: &Up) -> bool {
     let printed = up.program.printed();
-    (printed.matches("a conversation ended").count(), agent_traffic(&printed).1)
+    printed.matches("\"event\":\"met\"").count() == printed.matches("a conversation ended").count()
 }
