@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::counts::Counts;
 use crate::needs;
 use crate::step::{Step, say};
+use crate::test;
 
 /// Rounds of each test that picks its moments at random. `cargo xtask test` has a tenth of them.
 const ROUNDS: &str = "300";
@@ -35,13 +36,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     };
     needs::namespaces()?;
     needs::programs(&[needs::NETWORK])?;
-    Step::new("build the programs", "cargo", &["build", "--locked", "--workspace"]).run()?;
-    let mut test = Step::new("faults", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"])
-        .args(&["--test", "faults_*", "--", "--nocapture"]);
+    test::build_tests()?;
+    let mut faults = Step::new("faults", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]).args(&[
+        "--test",
+        "faults_*",
+        "--",
+        "--nocapture",
+    ]);
     if !quick {
-        test = test.env("LANYARD_FAULT_ROUNDS", ROUNDS);
+        faults = faults.env("LANYARD_FAULT_ROUNDS", ROUNDS);
     }
-    let output = test.run_and_read()?;
+    let output = faults.run_and_read()?;
     let counts = Counts::read(&output);
     if counts.passed == 0 {
         bail!("no fault was tried");

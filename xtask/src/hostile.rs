@@ -17,9 +17,7 @@ const PAGES: &str = "200";
 /// A tampered meeting authenticated or left somebody without a reason, or an untouched one did not connect.
 pub(crate) fn run() -> Result<()> {
     needs::namespaces()?;
-    Step::new("build the hostile relay", "cargo", &["build", "--locked", "--release"])
-        .args(&["--package", "lanyard-tests", "--bin", "hostile-relay"])
-        .run()?;
+    Step::new("build the hostile relay", "cargo", &["build", "--locked", "--workspace", "--release"]).run()?;
     let program = crate::target_dir().join("release/hostile-relay").display().to_string();
     Step::new("meetings of two agents", &program, &["agents", MEETINGS]).run()?;
     say("── the same with a page on one side");

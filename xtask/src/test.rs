@@ -7,6 +7,9 @@ use crate::needs;
 use crate::step::{Step, say};
 use crate::{bindings, cores, licences, web};
 
+/// Browser tests that take minutes, and those that `cargo xtask bench` runs: they prove nothing by themselves.
+const LONG: &str = "@large|@bench";
+
 /// Everything that can be said without running the programs.
 ///
 /// # Errors
@@ -26,15 +29,23 @@ pub(crate) fn everything() -> Result<()> {
     needs::python_packages()?;
     static_checks()?;
     let mut counts = unit_tests_of_the_page()?;
-    // The programs that tests run come first, so that no test pays for building them.
-    Step::new("build the programs", "cargo", &["build", "--locked", "--workspace"]).run()?;
+    build_tests()?;
     let rust =
         Step::new("Rust tests", "cargo", &["test", "--locked", "--workspace", "--no-fail-fast"]).run_and_read()?;
     counts += Counts::read(&rust);
     counts += interop()?;
-    counts += browser(&[])?;
+    counts += run_browser(&[], &[], "debug", &["--grep-invert", LONG])?;
     say(&format!("tests: {counts}"));
     Ok(())
+}
+
+/// Builds programs and tests at once. By themselves the programs would be built without what only tests ask of the crates
+/// that both use, and then all of those once more.
+///
+/// # Errors
+/// Something does not compile.
+pub(crate) fn build_tests() -> Result<()> {
+    Step::new("build programs and tests", "cargo", &["test", "--locked", "--workspace", "--no-run"]).run()
 }
 
 /// The tests with real browsers in namespaces.
@@ -54,19 +65,25 @@ pub(crate) fn browser_with(args: &[String], env: &[(&str, &str)]) -> Result<Coun
     needs::programs(&[needs::BROWSER])?;
     needs::node()?;
     web::build_if_stale()?;
-    needs::npm_packages("tests/browser")?;
     // Transfers of gigabytes take minutes: `cargo xtask browser --large` runs those, and only those, with the programs that
     // people use.
-    let (large, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--large");
-    let (profile, programs) = if large.is_empty() { ("dev", "debug") } else { ("release", "release") };
-    let packages = ["--package", "lanyard", "--package", "lanyard-relay", "--package", "lanyard-tests"];
-    Step::new("build the programs", "cargo", &["build", "--locked", "--profile", profile]).args(&packages).run()?;
+    let (large, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--large");
+    let (profile, programs, which) = if large.is_empty() {
+        ("dev", "debug", ["--grep-invert", LONG])
+    } else {
+        ("release", "release", ["--grep", "@large"])
+    };
+    Step::new("build the programs", "cargo", &["build", "--locked", "--workspace", "--profile", profile]).run()?;
+    run_browser(&args, env, programs, &which)
+}
+
+/// With programs that are there.
+fn run_browser(args: &[String], env: &[(&str, &str)], programs: &str, which: &[&str]) -> Result<Counts> {
+    needs::npm_packages("tests/browser")?;
     let target = crate::target_dir().display().to_string();
-    // What `cargo xtask bench transfer` runs proves nothing by itself.
-    let which = if large.is_empty() { ["--grep-invert", "@large|@bench"] } else { ["--grep", "@large"] };
     let mut step = Step::new("browser tests", "npx", &["--no-install", "playwright", "test"])
-        .args(&which)
-        .args(&args)
+        .args(which)
+        .args(args)
         .within("tests/browser")
         .env("LANYARD_BIN_DIR", &format!("{target}/{programs}"));
     for (key, value) in env {
@@ -85,8 +102,8 @@ pub(crate) fn browser_with(args: &[String], env: &[(&str, &str)]) -> Result<Coun
 /// # Errors
 /// It did harm.
 pub(crate) fn floods() -> Result<()> {
-    Step::new("build the relay", "cargo", &["build", "--locked", "--package", "lanyard-relay"]).run()?;
-    let test = ["test", "--locked", "--package", "lanyard-tests", "--test", "turn_floods", "--", "--nocapture"];
+    build_tests()?;
+    let test = ["test", "--locked", "--workspace", "--test", "turn_floods", "--", "--nocapture"];
     Step::new("floods", "cargo", &test).env("LANYARD_FLOODS_WHOLE", "1").run()
 }
 
@@ -110,9 +127,6 @@ fn static_checks() -> Result<()> {
 
 /// The page's machines against the Rust ones, live.
 fn interop() -> Result<Counts> {
-    Step::new("build the Rust side", "cargo", &["build", "--locked", "--examples"])
-        .args(&["--package", "lanyard-pairing", "--package", "lanyard-transfer"])
-        .run()?;
     let examples = crate::target_dir().join("debug/examples");
     let example = |name: &str| examples.join(name).display().to_string();
     let output = Step::new("Rust and TypeScript against each other", "npm", &["run", "--silent", "test:interop"])
