@@ -3,7 +3,7 @@
 use lanyard_protocol::control::ManifestEntry;
 use lanyard_protocol::frame::{Frame, Frames};
 use lanyard_transfer::journal::Kept;
-use lanyard_transfer::{COMPONENT_BYTES, Manifest, PATH_DEPTH, SafePath, display};
+use lanyard_transfer::{COMPONENT_BYTES, Manifest, PATH_BYTES, PATH_DEPTH, SafePath, display};
 
 /// Every offered path ends beneath the receive folder under names that are ordinary everywhere, and no two entries
 /// share one.
@@ -29,8 +29,11 @@ pub fn name(data: &[u8]) {
     assert!(!shown.contains(char::is_control));
     let Ok(path) = SafePath::parse(text) else { return };
     check(&path);
-    let again = SafePath::parse(path.as_str()).expect("a safe path is a path");
-    assert_eq!(again, path, "a safe path needs no change");
+    // What was put before and behind its parts may have made it longer than an offered one may be.
+    if path.as_str().len() <= PATH_BYTES {
+        let again = SafePath::parse(path.as_str()).expect("a safe path is a path");
+        assert_eq!(again, path, "a safe path needs no change");
+    }
 }
 
 fn check(path: &SafePath) {
