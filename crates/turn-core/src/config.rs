@@ -166,7 +166,7 @@ impl Default for Limits {
             lifetime: Duration::from_secs(600),
             age: None,
             expired_credential_grace: Duration::from_secs(60 * 60),
-            bandwidth: Some(Bandwidth { bytes_per_second: 12_500_000, burst_bytes: 2_500_000 }),
+            bandwidth: Some(Bandwidth { bytes_per_second: 12_500_000, burst_bytes: 12_500_000 }),
             daily_egress_bytes: None,
         }
     }

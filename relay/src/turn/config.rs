@@ -241,9 +241,10 @@ impl TurnConfig {
     }
 
     pub(super) fn limits(&self) -> core::Limits {
-        // 100 Mbit/s and 200 ms of it at once.
+        // A second of it at once: SCTP waits that long for what a full bucket lost of it, and what flows meanwhile is all
+        // that flows at all.
         let bytes_per_second = self.megabits_per_user.saturating_mul(125_000);
-        let bandwidth = core::Bandwidth { bytes_per_second, burst_bytes: (bytes_per_second / 5).max(131_072) };
+        let bandwidth = core::Bandwidth { bytes_per_second, burst_bytes: bytes_per_second.max(131_072) };
         core::Limits {
             allocations: self.allocations,
             allocations_per_credential: self.allocations_per_user,
