@@ -15,6 +15,9 @@ const SOURCES: &[&str] = &[
     "web/index.html",
     "web/package-lock.json",
     "web/vite.config.ts",
+    "web/compress.ts",
+    "web/first_load.ts",
+    "web/preload.ts",
     "web/service_worker_build.ts",
     "web/svelte.config.js",
 ];
