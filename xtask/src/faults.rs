@@ -51,7 +51,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if counts.passed == 0 {
         bail!("no fault was tried");
     }
-    let rows: Vec<&str> = output.lines().filter_map(|line| line.split_once("fault | ").map(|(_, row)| row)).collect();
+    let mut rows: Vec<&str> =
+        output.lines().filter_map(|line| line.split_once("fault | ").map(|(_, row)| row)).collect();
+    rows.sort_by_key(|row| number(row));
     if !quick {
         let table: String = rows.iter().map(|row| format!("| {row}\n")).collect();
         std::fs::write(crate::root().join(TABLE), format!("{HEAD}{table}"))?;
@@ -59,4 +61,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     say(&format!("faults: {} rows, {counts}", rows.len()));
     Ok(())
+}
+
+/// Of a row such as `F12 | …`.
+fn number(row: &str) -> u32 {
+    let digits = row.trim_start_matches('F').split(' ').next().unwrap_or_default();
+    digits.parse().unwrap_or(u32::MAX)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::step::{Step, say};
 
-/// A program that the tests run, and Debian's package that has it.
+/// A program that the tests run, or the whole path of another file, and Debian's package that has it.
 pub(crate) struct Need {
     program: &'static str,
     package: &'static str,

@@ -30,6 +30,11 @@ const NEEDED: &[Need] = &[
     need("sshd", "openssh-server"),
     need("scp", "openssh-client"),
     need("wormhole", "magic-wormhole"),
+    // Its server is a plugin of `twist3`, and no program.
+    need(
+        "/usr/lib/python3/dist-packages/twisted/plugins/magic_wormhole_mailbox.py",
+        "python3-magic-wormhole-mailbox-server",
+    ),
     need("chromium", "chromium"),
 ];
 
