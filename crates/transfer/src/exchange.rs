@@ -70,8 +70,8 @@ enum Ended {
     Finished,
     Declined(DeclineReason),
     Cancelled(CancelReason),
-    /// Given up while there was no link: to be told on the next one.
-    CancelledUntold(CancelReason),
+    /// Given up by this side: said again on each later link, since the last one may have taken the word along.
+    CancelledHere(CancelReason),
 }
 
 impl Exchange {
@@ -119,10 +119,9 @@ impl Exchange {
                 receiving.handle_link_up();
             }
         }
-        for (transfer, ended) in &mut self.ended {
-            if let Ended::CancelledUntold(reason) = *ended {
+        for (transfer, ended) in &self.ended {
+            if let Ended::CancelledHere(reason) = *ended {
                 self.out.say(ControlMessage::Cancel { transfer: *transfer, reason });
-                *ended = Ended::Cancelled(reason);
             }
         }
         for text in self.texts.repeated() {

@@ -408,6 +408,22 @@ fn tr_54_cancel_without_a_link_is_told_on_the_next() {
 }
 
 #[test]
+fn tr_54_cancel_that_a_link_took_along_is_told_on_the_next() {
+    for side in [Side::A, Side::B] {
+        let mut pair = Pair::connected(19);
+        pair.offer(id(1), files(&[16 * MIB]));
+        pair.run_until(|pair| pair.b.disk.bytes_written > 0);
+        let device = if side == Side::A { &mut pair.a } else { &mut pair.b };
+        device.exchange.cancel(id(1), CancelReason::ByPerson).unwrap();
+        pair.link_lost();
+        pair.link_up();
+        pair.run_until(|pair| pair.a.exchange.is_idle() && pair.b.exchange.is_idle());
+        assert_eq!((pair.b.disk.parts(), pair.b.disk.journals()), (0, 0));
+        assert!(!pair.a.closed && !pair.b.closed);
+    }
+}
+
+#[test]
 fn tr_54_cancelled_file_does_not_hold_up_the_others() {
     for side in [Side::A, Side::B] {
         let mut pair = Pair::connected(20);

@@ -106,13 +106,10 @@ impl Exchange {
         self.incoming.remove(&transfer);
         // Should the other side still be there, it has lost it.
         let reason = CancelReason::UnknownTransfer;
-        let ended = if self.link.is_some() {
+        if self.link.is_some() {
             self.out.say(ControlMessage::Cancel { transfer, reason });
-            Ended::Cancelled(reason)
-        } else {
-            Ended::CancelledUntold(reason)
-        };
-        self.remember_end(transfer, ended);
+        }
+        self.remember_end(transfer, Ended::CancelledHere(reason));
         self.settle(now, Ok(()));
         true
     }
@@ -210,14 +207,11 @@ impl Exchange {
         if !is_known || incoming_is_over {
             return Err(TransferError::Unknown);
         }
-        let ended = if self.link.is_some() {
+        if self.link.is_some() {
             self.out.say(ControlMessage::Cancel { transfer, reason });
-            Ended::Cancelled(reason)
-        } else {
-            Ended::CancelledUntold(reason)
-        };
+        }
         self.out.tell(Event::Cancelled { transfer, reason, by: Party::Us });
-        self.end_transfer(transfer, ended);
+        self.end_transfer(transfer, Ended::CancelledHere(reason));
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Exchange {
         }
         match self.has_ended(transfer) {
             Some(Ended::Declined(reason)) => self.out.say(ControlMessage::Decline { transfer, reason }),
-            Some(Ended::Cancelled(reason) | Ended::CancelledUntold(reason)) => {
+            Some(Ended::Cancelled(reason) | Ended::CancelledHere(reason)) => {
                 self.out.say(ControlMessage::Cancel { transfer, reason });
             }
             Some(Ended::Finished) => return Err(ViolationCode::DuplicateOffer),
@@ -192,7 +192,7 @@ impl Exchange {
             return Ok(());
         }
         let reason = match self.has_ended(transfer) {
-            Some(Ended::Cancelled(reason) | Ended::CancelledUntold(reason)) => reason,
+            Some(Ended::Cancelled(reason) | Ended::CancelledHere(reason)) => reason,
             Some(Ended::Finished | Ended::Declined(_)) | None => CancelReason::UnknownTransfer,
         };
         self.out.say(ControlMessage::Cancel { transfer, reason });

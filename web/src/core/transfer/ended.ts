@@ -5,11 +5,11 @@ import { type Outbox, Violation } from './output';
 
 const REMEMBERED = 256;
 
-/** How a transfer ended here. `untold`: there was no link to say so. */
+/** How a transfer ended here. */
 export type Ended =
   | { kind: 'finished' }
   | { kind: 'declined'; reason: DeclineReason }
-  | { kind: 'cancelled'; reason: CancelReason; untold: boolean };
+  | { kind: 'cancelled'; reason: CancelReason; byUs: boolean };
 
 export class EndedTransfers {
   #ended: { transfer: string; how: Ended }[] = [];
@@ -27,12 +27,10 @@ export class EndedTransfers {
     if (this.find(transfer) === null) throw new Violation('unknown_transfer');
   }
 
-  /** What could not be said without a link. */
-  sayUntold(out: Outbox): void {
+  /** What this side gave up is said again on each later link: the last one may have taken the word along. */
+  sayAgain(out: Outbox): void {
     for (const { transfer, how } of this.#ended) {
-      if (how.kind !== 'cancelled' || !how.untold) continue;
-      how.untold = false;
-      out.say({ type: 'cancel', transfer, reason: how.reason });
+      if (how.kind === 'cancelled' && how.byUs) out.say({ type: 'cancel', transfer, reason: how.reason });
     }
   }
 }

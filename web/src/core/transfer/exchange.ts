@@ -87,7 +87,7 @@ export class Exchange {
     const link = new Link(now, maxMessageBytes, this.#config);
     for (const outgoing of this.#outgoing.values()) outgoing.handleLinkUp(link.takeNumber(), this.#out);
     this.#incoming.handleLinkUp();
-    this.#ended.sayUntold(this.#out);
+    this.#ended.sayAgain(this.#out);
     for (const text of this.#texts.repeated()) this.#out.say(text);
     this.#link = link;
   }
@@ -301,10 +301,9 @@ export class Exchange {
   /** Gives up a whole transfer, from either side. Part files go; what was placed stays. Throws `TransferError`. */
   cancel(transfer: string, reason: CancelReason): void {
     if (!this.#isKnown(transfer) || this.#receiving(transfer)?.isComplete === true) throw new TransferError('unknown');
-    const untold = this.#link === null;
     this.#out.say({ type: 'cancel', transfer, reason });
     this.#out.tell({ type: 'cancelled', transfer, reason, by: 'us' });
-    this.#endTransfer(transfer, { kind: 'cancelled', reason, untold });
+    this.#endTransfer(transfer, { kind: 'cancelled', reason, byUs: true });
   }
 
   /** Gives up one file, from either side; the others go on. Throws `TransferError`. */
@@ -515,7 +514,7 @@ export class Exchange {
       this.#incoming.end(transfer, { kind: 'finished' });
     } else if (this.#isKnown(transfer)) {
       this.#out.tell({ type: 'cancelled', transfer, reason, by: 'them' });
-      this.#endTransfer(transfer, { kind: 'cancelled', reason, untold: false });
+      this.#endTransfer(transfer, { kind: 'cancelled', reason, byUs: false });
     }
   }
 
