@@ -77,14 +77,6 @@ export class MemoryServer {
     for (const socket of [...this.#sockets.values()]) socket.drop();
   }
 
-  /** Whoever came first leaves each mailbox, without a word to the other. */
-  takeOut(): void {
-    for (const [id, { members }] of [...this.#mailboxes]) {
-      const socket = members[0]?.socket;
-      if (socket !== null && socket !== undefined) this.#leaveMailbox(socket, id);
-    }
-  }
-
   /** Every socket is lost, and nothing is kept. */
   restart(): void {
     this.dropAll();
