@@ -16,10 +16,6 @@ let lab: Lab;
 let relay: Relay;
 let phones: Phone[];
 
-// KNOWN FAULT: two pages that remember each other and come at the same moment sometimes bind over different meetings, and say that the
-// other one could not prove itself. Until that is mended a run may be repeated.
-test.describe.configure({ retries: 3 });
-
 test.beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
   writeFileSync(join(dir, "notes.txt"), "kept in mind\n");

@@ -444,6 +444,20 @@ describe('meeting', () => {
   });
 });
 
+test('a device that leaves after it was met and before there is a link is not waited for in silence', async () => {
+  network.blackHole = true;
+  const shower = page('Amber Heron');
+  shower.actions.makeInvite();
+  const invitation = await until('a link', () => shower.model.invite?.link);
+  const opener = page('Violet Otter', { invitation });
+  opener.actions.openInvitation();
+  await until('met', () => device(opener, 'Amber Heron')?.presence === 'connecting');
+  server.takeOut();
+  const row = await until('told', () => device(opener, 'Amber Heron')?.meeting);
+  expect(row).toEqual({ step: 'failed', failure: 'ended_there' });
+  expect(notices(opener)).toContain('meeting_failed');
+});
+
 describe('sending', () => {
 
   test('files, an empty file and an empty folder arrive whole, and can be saved one by one', async () => {

@@ -185,6 +185,24 @@ describe('remembering', () => {
     await until('the text', () => other.model.texts.find(({ text }) => text === 'still here'));
   });
 
+  test('a page that is closed between the two ends of a handshake is waited for, and met when it is back', async () => {
+    const [amber, violet] = [new Browser('Amber'), new Browser('Violet')];
+    const [shower, opener] = await remembering(amber, violet);
+    await shower.close();
+    await until('offline', () => device(opener, 'Amber')?.presence === 'offline');
+    // Message 3 of the remembered: whoever sends it has met, and who is closed before it comes has not.
+    let lost = false;
+    server.loses = (body) => (lost ||= body.startsWith('AQQT'));
+    const one = amber.open();
+    await until('met', () => device(one, 'Violet')?.presence === 'connecting');
+    server.loses = () => false;
+    await opener.close();
+    expect(device(one, 'Violet')).toMatchObject({ presence: 'away', meeting: null });
+    const other = violet.open();
+    await until('together', () => connected(one, 'Violet'));
+    await until('together', () => connected(other, 'Amber'));
+  });
+
   test('who is remembered and not here is listed as such, with the time', async () => {
     const [amber, violet] = [new Browser('Amber'), new Browser('Violet')];
     const [shower, opener] = await remembering(amber, violet);

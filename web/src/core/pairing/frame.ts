@@ -72,6 +72,11 @@ export function encodeFrame(method: Method, step: Step, payload: Uint8Array): Ui
   return concat(Uint8Array.of(VERSION, METHOD_BYTE[method], STEPS[step].byte), payload);
 }
 
+/** Whether a body of the mailbox is one of the handshake; a sealed one begins with another byte. */
+export function isHandshake(body: Uint8Array): boolean {
+  return body[0] === VERSION;
+}
+
 /**
  * Splits a message for `receiver`, who meets by `method`.
  *

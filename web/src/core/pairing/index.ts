@@ -4,7 +4,7 @@
 export { fromBase64Url, toBase64Url } from './bytes';
 export { Code, CodeError, type CodeErrorKind, MAX_CODE_BYTES } from './code';
 export type { RandomBytes } from './entropy';
-export { MAX_MESSAGE_BYTES, type Method, type Role } from './frame';
+export { isHandshake, MAX_MESSAGE_BYTES, type Method, type Role } from './frame';
 export { Identity, fingerprintOf, fingerprintText } from './identity';
 export { Link, LinkError, type LinkErrorKind, LinkSecret, MAX_LINK_BYTES } from './link';
 export { type MailboxId, hourAt } from './mailbox';

@@ -75,6 +75,7 @@ function side(session: Session): Side {
       onDoor: () => undefined,
       onHttpLinks: () => undefined,
       onBye: note('bye'),
+      onUnfinished: note('unfinished'),
       onBroken: note('broken'),
     },
   });
@@ -155,6 +156,16 @@ describe('opening', () => {
     i.connection.handleBody(offer);
     await settle();
     expect(i.happened).toEqual(['broken']);
+  });
+
+  test('an end of the handshake is told of before a link was bound, and ignored as late afterwards', async () => {
+    const stopped = Uint8Array.of(1, 1, 0xff, 8);
+    i.connection.handleBody(stopped);
+    expect(i.happened).toEqual(['unfinished']);
+    await settle();
+    i.connection.handleBody(stopped);
+    await settle();
+    expect(i.happened).toEqual(['unfinished', 'up']);
   });
 
   test('an attempt that opens nothing is replaced by the next', async () => {

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock';
 import type { Link, LinkEnd, LinkEvents, LinkRole, LinkState, Route } from '../peer/link';
 import type { LaneDoor } from '../peer/lane';
-import { laneSessionId, OpenError, type Session } from '../pairing';
+import { isHandshake, laneSessionId, OpenError, type Session } from '../pairing';
 import { DecodeError } from '../protocol/decode';
 import type { IceServer } from '../protocol/generated/IceServer';
 import type { ListedDevice } from '../protocol/generated/ListedDevice';
@@ -56,6 +56,8 @@ export interface ConnectionEvents {
   onHttpLinks(transfer: string, base: string): void;
   /** The other device left on purpose. Nothing comes after. */
   onBye(): void;
+  /** Before there was a link the other device did not take the end of the handshake: it does not know of this session. */
+  onUnfinished(): void;
   /** The link ends at somebody else, or the mailbox is tampered with. Nothing comes after. */
   onBroken(): void;
 }
@@ -133,14 +135,18 @@ export class Connection {
   /** A body of the mailbox that is not part of the handshake. */
   handleBody(body: Uint8Array): void {
     if (this.#over) return;
+    if (isHandshake(body)) {
+      // Late, once a link was bound.
+      if (!this.#hasBeenBound) this.#events.onUnfinished();
+      return;
+    }
     let message: PeerMessage;
     try {
       message = decodePeerMessage(this.#session.open(body));
     } catch (error) {
       if (error instanceof DecodeError) return; // A later version says more; what it says need not be known.
       if (!(error instanceof OpenError)) throw error;
-      // Whoever carries the bodies could be in between, or the other side refused our last message. Once a link was
-      // bound, a repetition harms nothing (LK-1).
+      // Whoever carries the bodies could be in between. Once a link was bound, a repetition harms nothing (LK-1).
       if (error.kind === 'forged' || !this.#hasBeenBound) this.#break();
       return;
     }

@@ -41,7 +41,7 @@ export interface PeerEvents {
   onRemember(wanted: boolean): void;
   onDoor(securePage: string | null): void;
   onHttpLinks(transfer: string, base: string): void;
-  /** It left on purpose. Nothing comes after. */
+  /** It left on purpose, or before there was a link. Nothing comes after. */
   onBye(): void;
   /** A link ended at somebody else. Nothing comes after. */
   onBroken(): void;
@@ -75,6 +75,8 @@ export class Peer {
   readonly #events: PeerEvents;
   readonly #checkSignaling: () => void;
   readonly #mailbox: Mailbox;
+  /** The two share what they could meet again by. */
+  readonly #again: boolean;
   #phase: Phase;
   /** Nobody is to be found in the mailbox; open links go on without it. */
   #mailboxLost = false;
@@ -87,6 +89,7 @@ export class Peer {
       signaling.check();
     };
     this.#phase = { phase: 'over' };
+    this.#again = beginning.kind === 'met';
     const mailboxEvents = this.#mailboxEvents();
     if (beginning.kind === 'met') {
       this.#mailbox = beginning.adopt(mailboxEvents);
@@ -217,7 +220,7 @@ export class Peer {
       onPresence: (_, state) => {
         if (this.#phase.phase === 'meeting') this.#phase.meeting.handlePresence(state);
         else if (this.#phase.phase !== 'met') return;
-        else if (state === 'left') this.#left();
+        else if (state === 'left') this.#handleGone(this.#phase.connection);
         else if (state !== 'away') this.#phase.connection.handleReachable();
       },
       onBody: (_, body) => {
@@ -298,6 +301,9 @@ export class Peer {
           this.#end();
           this.#events.onBye();
         },
+        onUnfinished: () => {
+          this.#handleGone(connection);
+        },
         onBroken: () => {
           this.#end();
           this.#events.onBroken();
@@ -306,6 +312,18 @@ export class Peer {
     });
     this.#phase = { phase: 'met', connection, session, traffic };
     connection.start();
+  }
+
+  /** It is not where it was met: it waits elsewhere, if the two have anything to find each other by. */
+  #handleGone(connection: Connection): void {
+    if (connection.hasBeenUp || this.#again) {
+      this.#left();
+      return;
+    }
+    // In case it is there after all, and only somebody in between says otherwise.
+    connection.bye();
+    this.#end();
+    this.#events.onBye();
   }
 
   #left(): void {

@@ -30,6 +30,8 @@ export class MemoryServer {
   /** Sockets are refused. */
   down = false;
   timeMs = 1_795_219_200_000;
+  /** Bodies, in base64url, that get lost on their way. */
+  loses: (body: string) => boolean = () => false;
   readonly #sockets = new Map<string, ServerSocket>();
   readonly #mailboxes = new Map<string, ServerMailbox>();
   readonly #nameplates = new Map<string, string>();
@@ -77,6 +79,14 @@ export class MemoryServer {
     for (const socket of [...this.#sockets.values()]) socket.drop();
   }
 
+  /** Whoever came first leaves each mailbox, without a word to the other. */
+  takeOut(): void {
+    for (const [id, { members }] of [...this.#mailboxes]) {
+      const socket = members[0]?.socket;
+      if (socket !== null && socket !== undefined) this.#leaveMailbox(socket, id);
+    }
+  }
+
   /** Every socket is lost, and nothing is kept. */
   restart(): void {
     this.dropAll();
@@ -116,7 +126,7 @@ export class MemoryServer {
         const mailbox = this.#mailboxes.get(message.mailbox);
         const from = mailbox?.members.find((member) => member.socket === socket);
         const to = mailbox?.members.find(({ number }) => number === message.to);
-        if (mailbox === undefined || from === undefined) break;
+        if (mailbox === undefined || from === undefined || this.loses(message.body)) break;
         const body: ServerMessage = { type: 'message', mailbox: message.mailbox, from: from.number, body: message.body };
         if (to !== undefined && to.socket !== null) to.socket.say(body);
         else if (to !== undefined) to.waiting.push(body);
