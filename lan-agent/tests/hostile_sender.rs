@@ -7,7 +7,7 @@ mod support;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanyard_agent::agent::question::Asker;
@@ -20,7 +20,7 @@ use lanyard_protocol::control::{
     ControlMessage, DeclineReason, ManifestEntry, OfferSummary, Span, TransferId, ViolationCode,
 };
 use lanyard_protocol::frame::{Body as FrameBody, Frame};
-use lanyard_protocol::peer::{PeerMessage, Signal};
+use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::Body;
 use lanyard_transfer::{Manifest, SafePath, file_root};
 use serde_json::json;
@@ -37,13 +37,13 @@ const SILENCE: Duration = Duration::from_secs(15);
 struct Hostile {
     link: Arc<PeerLink>,
     events: LinkEvents,
-    /// Signals for the other side.
-    signals: mpsc::UnboundedSender<Signal>,
+    /// Messages for the other side by way of the mailbox.
+    mailbox: mpsc::UnboundedSender<PeerMessage>,
     _client: SignalingClient,
 }
 
 /// Carries signals both ways as every live device does: a restart of ICE that nobody answers ends the link.
-async fn carry_signals(mut met: Met, link: Arc<PeerLink>, mut own: mpsc::UnboundedReceiver<Signal>) {
+async fn carry_messages(mut met: Met, link: Arc<PeerLink>, mut own: mpsc::UnboundedReceiver<PeerMessage>) {
     loop {
         tokio::select! {
             event = met.mailbox.next() => match event {
@@ -57,16 +57,16 @@ async fn carry_signals(mut met: Met, link: Arc<PeerLink>, mut own: mpsc::Unbound
                 Some(_) => {}
                 None => return,
             },
-            signal = own.recv() => {
-                let Some(signal) = signal else { return };
-                send_signal(&mut met, signal).await;
+            message = own.recv() => {
+                let Some(message) = message else { return };
+                send_message(&mut met, &message).await;
             }
         }
     }
 }
 
-async fn send_signal(met: &mut Met, signal: Signal) {
-    let plain = serde_json::to_vec(&PeerMessage::Signal { attempt: ATTEMPT, signal }).unwrap();
+async fn send_message(met: &mut Met, message: &PeerMessage) {
+    let plain = serde_json::to_vec(message).unwrap();
     let body = Body::new(met.session.seal(&plain)).unwrap();
     met.mailbox.sender().send(met.peer, body).await.unwrap();
 }
@@ -98,7 +98,7 @@ impl Hostile {
                     }
                 }
                 event = events.next() => match event.expect("the link lives") {
-                    LinkEvent::Signal(signal) => send_signal(&mut met, signal).await,
+                    LinkEvent::Signal(signal) => send_message(&mut met, &PeerMessage::Signal { attempt: ATTEMPT, signal }).await,
                     LinkEvent::Open => {
                         let theirs = link.remote_certificate_sha256().await.unwrap();
                         let own = link.local_certificate_sha256();
@@ -113,9 +113,9 @@ impl Hostile {
             }
         }
         let link = Arc::new(link);
-        let (signals, own_signals) = mpsc::unbounded_channel();
-        tokio::spawn(carry_signals(met, link.clone(), own_signals));
-        let hostile = Self { link, events, signals, _client: client };
+        let (mailbox, own_messages) = mpsc::unbounded_channel();
+        tokio::spawn(carry_messages(met, link.clone(), own_messages));
+        let hostile = Self { link, events, mailbox, _client: client };
         hostile.say(&ControlMessage::Credit { limit_bytes: 1 << 40 }).await;
         hostile
     }
@@ -134,6 +134,12 @@ impl Hostile {
     /// Offers several entries and sends them, all empty, to the end; on a later link what is missing of them. `None` when
     /// the link was lost meanwhile, as a loaded machine may do it.
     async fn send_empty(&mut self, transfer: TransferId, number: u32, names: &[String]) -> Option<()> {
+        self.send_all_but_the_end(transfer, number, names).await?;
+        self.say(&ControlMessage::Finished { transfer }).await;
+        Some(())
+    }
+
+    async fn send_all_but_the_end(&mut self, transfer: TransferId, number: u32, names: &[String]) -> Option<()> {
         let count = u32::try_from(names.len()).unwrap();
         let summary = OfferSummary { entries: count, files: count, total_bytes: 0 };
         self.say(&ControlMessage::Offer { transfer, number, summary }).await;
@@ -163,8 +169,24 @@ impl Hostile {
                 other => panic!("{other:?}"),
             }
         }
-        self.say(&ControlMessage::Finished { transfer }).await;
         Some(())
+    }
+
+    /// Whether the other side hears what is said on the link, and answers there.
+    async fn is_heard(&mut self, nonce: u32) -> bool {
+        if self.link.send_control(&ControlMessage::Ping { nonce }.encode()).await.is_err() {
+            return false;
+        }
+        while let Ok(Some(event)) = tokio::time::timeout(SILENCE, self.events.next()).await {
+            match event {
+                LinkEvent::Control(text) if text == ControlMessage::Pong { nonce }.encode() => {
+                    return true;
+                }
+                LinkEvent::Closed(_) => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Listens until the link is closed; the code that was told, if one was.
@@ -192,7 +214,9 @@ impl Hostile {
                     other => return Some(other),
                 },
                 // Nobody carries it when the agent has left.
-                Some(LinkEvent::Signal(signal)) => drop(self.signals.send(signal)),
+                Some(LinkEvent::Signal(signal)) => {
+                    drop(self.mailbox.send(PeerMessage::Signal { attempt: ATTEMPT, signal }));
+                }
                 Some(LinkEvent::Closed(_)) | None => return None,
                 Some(_) => {}
             }
@@ -604,6 +628,30 @@ async fn tr_12_a_gigabyte_before_acceptance_closes_the_session_and_reaches_neith
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak_kib < 200 * 1024, "{peak_kib} KiB at its peak");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lk_7_what_was_said_on_the_link_before_a_goodbye_is_heard_though_the_mailbox_was_faster() {
+    let attic = Device::new();
+    let (_up, link) = attic.up(&["--accept", "accept"]);
+    let mut sender = Hostile::connect(link.trim()).await;
+    let transfer = TransferId(rand::random());
+    sender.send_all_but_the_end(transfer, 0, &["empty.txt".to_owned()]).await.unwrap();
+    let parts = attic.path("in/.lanyard-part");
+    assert!(parts.exists(), "kept until the sender knows that all has arrived");
+    sender.mailbox.send(PeerMessage::Bye).unwrap();
+    // So often that the goodbye has come for certain.
+    for nonce in 0..50 {
+        assert!(sender.is_heard(nonce).await, "the link was closed before its last words were read");
+    }
+    sender.say(&ControlMessage::Finished { transfer }).await;
+    assert!(sender.is_heard(50).await);
+    sender.link.close().await;
+    let deadline = Instant::now() + support::PATIENCE;
+    while parts.exists() {
+        assert!(Instant::now() < deadline, "something is left of a transfer that is over");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,6 +175,9 @@ impl Conversation {
         let path = self.any_link(attempt).map_or(PathKind::Direct, |link| link.path());
         if let Some(link) = self.link.take_if(|link| link.attempt == attempt) {
             self.lose(link);
+            if self.leaves_at.is_some() {
+                return Next::End;
+            }
         } else {
             self.close_attempt(attempt);
         }

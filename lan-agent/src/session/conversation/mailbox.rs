@@ -8,7 +8,7 @@ use lanyard_protocol::signaling::{Body, PresenceState};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{Conversation, Next};
+use super::{CLOSE_TIMEOUT, Conversation, Next};
 use crate::agent::event::Event;
 use crate::signaling_client::{MailboxEvent, MailboxSender};
 use crate::terminal::display;
@@ -103,7 +103,11 @@ impl Conversation {
             PeerMessage::Door { .. } | PeerMessage::HttpLinks { .. } => {}
             PeerMessage::Bye => {
                 self.warn_if_never_bound("stopped");
-                return Next::End;
+                if self.link.is_none() {
+                    return Next::End;
+                }
+                self.close_commands();
+                self.leaves_at.get_or_insert(Instant::now() + CLOSE_TIMEOUT);
             }
         }
         Next::GoOn

@@ -45,7 +45,7 @@ const PATIENCE_BUSY: Duration = Duration::from_secs(24 * 3600);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
-/// How long the other side may take to close the link once it was told of its breach.
+/// How long the other side may take to close the link once it was told of its breach, or has said goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the disk may take to finish when a device left.
@@ -123,6 +123,8 @@ pub(super) struct Conversation {
     mailbox_open: bool,
     /// The other side was told that it broke the protocol.
     told_breach: bool,
+    /// The other side said goodbye: until then its last words may come over the link (LK-7).
+    leaves_at: Option<Instant>,
     /// A full queue of the link stopped us; wait for room.
     data_blocked: bool,
     control_blocked: bool,
@@ -192,6 +194,7 @@ impl Conversation {
             unknown: Vec::new(),
             mailbox_open: true,
             told_breach: false,
+            leaves_at: None,
             data_blocked: false,
             control_blocked: false,
         }
@@ -227,7 +230,7 @@ impl Conversation {
         let data_room = self.link.as_ref().map(|link| link.data.clone());
         tokio::select! {
             biased;
-            command = self.commands.recv() => match command {
+            command = self.commands.recv(), if self.leaves_at.is_none() => match command {
                 Some(command) => self.handle_command(command).await,
                 None => Next::End,
             },
@@ -378,7 +381,7 @@ impl Conversation {
         let patience = self.lost_at.map(|at| at + self.patience());
         let retry = self.transfers.values().filter_map(|known| known.retry_at).min();
         let machines = [self.exchange.poll_timeout(), self.paths.poll_timeout(), self.pace.poll_timeout()];
-        let all = machines.into_iter().chain([self.progress_at, patience, retry]);
+        let all = machines.into_iter().chain([self.progress_at, patience, retry, self.leaves_at]);
         all.flatten().min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
@@ -395,6 +398,9 @@ impl Conversation {
 
     fn handle_timeout(&mut self) -> Next {
         let now = Instant::now();
+        if self.leaves_at.is_some_and(|at| at <= now) {
+            return Next::End;
+        }
         if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
             self.exchange.handle_timeout(now);
         }

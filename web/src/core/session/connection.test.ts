@@ -261,6 +261,21 @@ describe('other messages', () => {
     expect(r.happened).toEqual(['up', `here ${device}`, 'bye']);
   });
 
+  test('what was said on the link before a goodbye is heard though the mailbox was faster, for a second at most', async () => {
+    i.connection.bye();
+    // The link as it was: its last words and its end are still on their way.
+    const answerer = network.last('answerer');
+    network.last('offerer').closed = answerer.closed = false;
+    const [bye] = i.outbox.splice(0);
+    if (bye === undefined) throw new Error('nothing was sent');
+    r.connection.handleBody(bye);
+    answerer.sendControl('finished');
+    await settle();
+    expect([r.control, r.happened]).toEqual([['finished'], ['up']]);
+    clock.advance(1_000);
+    expect(r.happened).toEqual(['up', 'bye']);
+  });
+
   test('a replayed body is ignored and a forged one ends the session', () => {
     i.connection.tellHere(device);
     const [body] = i.outbox.splice(0);

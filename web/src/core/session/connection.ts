@@ -14,6 +14,9 @@ import type { Signal } from '../protocol/generated/Signal';
 import { decodePeerMessage, encodePeerMessage } from '../protocol/peer';
 import { type PathAction, type PathKind, Paths } from './paths';
 
+/** How long the last words of a device that said goodbye may take over the link; then it is gone. */
+const LAST_WORDS_MS = 1_000;
+
 export interface OpenLinkOptions {
   role: LinkRole;
   iceServers: readonly IceServer[];
@@ -100,6 +103,8 @@ export class Connection {
   /** Whether a link of this session was ever bound. */
   #hasBeenBound = false;
   #over = false;
+  /** The other side said goodbye. */
+  #leaves = false;
   #cancelTimer: () => void = () => undefined;
 
   constructor({ session, clock, openLink, events, metAgain = false, random = Math.random }: ConnectionOptions) {
@@ -256,10 +261,28 @@ export class Connection {
         // A page has no server to make links at.
         break;
       case 'bye':
-        this.close();
-        this.#events.onBye();
+        this.#handleBye();
         break;
     }
+  }
+
+  /** The mailbox may be faster than the link: what was said there before comes first (LK-7). */
+  #handleBye(): void {
+    if (this.#carrying === null) {
+      this.#end();
+      return;
+    }
+    this.#leaves = true;
+    this.#clock.after(LAST_WORDS_MS, () => {
+      this.#end();
+    });
+  }
+
+  /** The other side has left. */
+  #end(): void {
+    if (this.#over) return;
+    this.close();
+    this.#events.onBye();
   }
 
   #handleSignal(number: number, signal: Signal): void {
@@ -421,6 +444,10 @@ export class Connection {
     this.#attempts.delete(attempt.number);
     const wasUp = this.#carrying === attempt;
     if (wasUp) this.#carrying = null;
+    if (wasUp && this.#leaves) {
+      this.#end();
+      return;
+    }
     if (wasUp) this.#events.onDown();
     this.#decide((paths, now) => {
       paths.handleClosed(now, attempt.number, attempt.path, why === 'impossible');
