@@ -1,26 +1,64 @@
-/** Writes received files into the origin's private file system, one task after the other. */
+/**
+ * Writes received files into the origin's private file system. Most of a small file's time is spent waiting for the browser
+ * to make it, so several are worked on at once: the tasks of one file come one after the other, and one that is about
+ * several files comes after everything before it and before everything after it.
+ */
 import { OPFS_FOLDER, type OpfsReply, type OpfsRequest, type OpfsTask } from '../core/storage/opfs_messages';
 import type { SinkFailure } from '../core/storage/sink';
 
 /** Files kept open at once; the least recently used one is flushed and closed. */
-const OPEN_FILES = 32;
+const OPEN_FILES = 64;
+/** Files worked on at once: so few that none of them is ever the least recently used one. */
+const AT_ONCE = 16;
 
 const open = new Map<string, FileSystemSyncAccessHandle>();
-let work: Promise<void> = Promise.resolve();
+/** Folders of transfers, by name. */
+const folders = new Map<string, Promise<FileSystemDirectoryHandle>>();
+/** The last task that was about several files, and since then the last one of each file. */
+let common: Promise<void> = Promise.resolve();
+const last = new Map<string, Promise<void>>();
+let atWork = 0;
+const queue: (() => void)[] = [];
 
 self.onmessage = ({ data }: MessageEvent<OpfsRequest>) => {
-  work = work.then(async () => {
-    let failure: SinkFailure | null = null;
-    let bytes: Uint8Array<ArrayBuffer> | null = null;
-    try {
-      bytes = await carryOut(data.task);
-    } catch (error) {
-      failure = error instanceof DOMException && error.name === 'QuotaExceededError' ? 'no_space' : 'failed';
-    }
-    const reply: OpfsReply = { id: data.id, failure, bytes };
-    self.postMessage(reply, bytes === null ? [] : [bytes.buffer]);
-  });
+  const { task } = data;
+  if ('file' in task) {
+    const name = key(task.transfer, task.file);
+    const done = (last.get(name) ?? common).then(() => inTurn(() => answer(data)));
+    last.set(name, done);
+    void done.then(() => {
+      if (last.get(name) === done) last.delete(name);
+    });
+  } else {
+    common = Promise.all([common, ...last.values()]).then(() => answer(data));
+    last.clear();
+  }
 };
+
+async function inTurn(step: () => Promise<void>): Promise<void> {
+  if (atWork < AT_ONCE) atWork += 1;
+  else await new Promise<void>((resolve) => queue.push(resolve));
+  await step();
+  // The place goes to whoever waits for it.
+  const next = queue.shift();
+  if (next === undefined) atWork -= 1;
+  else next();
+}
+
+/** Never fails: what happened is told. */
+async function answer({ id, task }: OpfsRequest): Promise<void> {
+  let failure: SinkFailure | null = null;
+  let bytes: Uint8Array<ArrayBuffer> | null = null;
+  try {
+    bytes = await carryOut(task);
+  } catch (error) {
+    failure = error instanceof DOMException && error.name === 'QuotaExceededError' ? 'no_space' : 'failed';
+    // Somebody else may have removed it.
+    if ('transfer' in task) folders.delete(task.transfer);
+  }
+  const reply: OpfsReply = { id, failure, bytes };
+  self.postMessage(reply, bytes === null ? [] : [bytes.buffer]);
+}
 
 async function carryOut(task: OpfsTask): Promise<Uint8Array<ArrayBuffer> | null> {
   switch (task.op) {
@@ -68,6 +106,7 @@ async function carryOut(task: OpfsTask): Promise<Uint8Array<ArrayBuffer> | null>
       break;
     case 'remove':
       for (const name of [...open.keys()].filter((one) => one.startsWith(`${task.transfer}/`))) close(name);
+      folders.delete(task.transfer);
       await (await ourFolder()).removeEntry(task.transfer, { recursive: true }).catch(() => undefined);
       break;
   }
@@ -111,8 +150,10 @@ async function ourFolder(): Promise<FileSystemDirectoryHandle> {
   return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
 }
 
-async function transferFolder(transfer: string): Promise<FileSystemDirectoryHandle> {
-  return (await ourFolder()).getDirectoryHandle(transfer, { create: true });
+function transferFolder(transfer: string): Promise<FileSystemDirectoryHandle> {
+  const known = folders.get(transfer) ?? ourFolder().then((ours) => ours.getDirectoryHandle(transfer, { create: true }));
+  folders.set(transfer, known);
+  return known;
 }
 
 function key(transfer: string, file: number): string {
