@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lanyard_pairing::OpenError;
+use lanyard_pairing::{OpenError, Trust};
 use lanyard_protocol::peer::PeerMessage;
 use lanyard_protocol::signaling::{Body, PresenceState};
 use tokio::sync::mpsc;
@@ -123,8 +123,15 @@ impl Conversation {
     pub(super) fn warn_if_never_bound(&self, what_happened: &str) {
         if !self.was_bound {
             let name = display(&self.who.name);
-            let message = format!("{name} {what_happened} before a connection was made: meet again.");
+            let message = format!("{name} {what_happened} before a connection was made: {}.", self.what_to_do());
             self.context.tell(Event::Warning { message });
+        }
+    }
+
+    fn what_to_do(&self) -> &'static str {
+        match self.met.session.trust() {
+            Trust::Remembered => "it is waited for",
+            Trust::Scanned | Trust::Code | Trust::Compared => "meet again",
         }
     }
 
@@ -132,9 +139,9 @@ impl Conversation {
     fn refuse_body(&self, body: &Body) -> Next {
         let name = display(&self.who.name);
         let message = if is_handshake(body) {
-            format!("{name} did not take part to the end: nothing was accepted, meet again.")
+            format!("{name} did not take part to the end, and nothing was accepted: {}.", self.what_to_do())
         } else {
-            format!("A message from {name} was changed, repeated or held back on its way: meet again.")
+            format!("A message from {name} was changed, repeated or held back on its way: {}.", self.what_to_do())
         };
         self.context.tell(Event::Warning { message });
         Next::End
