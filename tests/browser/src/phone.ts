@@ -18,6 +18,8 @@ export interface Options {
   readonly userAgent?: string;
   /** An origin on plain http that the browser holds to be secure, as one with a certificate would be. */
   readonly secureOrigin?: string;
+  /** Scripts may collect garbage when they like: `gc()`. */
+  readonly exposeGc?: boolean;
 }
 
 /** A page that reads this takes what fits into a phone's memory. */
@@ -36,7 +38,7 @@ export class Phone {
     this.downloads = join(dir, "downloads");
   }
 
-  static async on(host: Host, { viewport = PHONE, colorScheme = "light", userAgent, secureOrigin }: Options = {}): Promise<Phone> {
+  static async on(host: Host, { viewport = PHONE, colorScheme = "light", userAgent, secureOrigin, exposeGc = false }: Options = {}): Promise<Phone> {
     const dir = mkdtempSync(join(tmpdir(), "lanyard-phone-"));
     // Playwright talks to the browser over inherited pipes, which cross namespaces.
     const start = join(dir, "chromium");
@@ -64,6 +66,7 @@ export class Phone {
         "--disable-component-update",
         "--disable-sync",
         "--enable-precise-memory-info",
+        ...(exposeGc ? ["--js-flags=--expose-gc"] : []),
         ...(secureOrigin === undefined ? [] : [`--unsafely-treat-insecure-origin-as-secure=${secureOrigin}`]),
       ],
     });

@@ -3,7 +3,9 @@
  * to make it, so several are worked on at once: the tasks of one file come one after the other, and one that is about
  * several files comes after everything before it and before everything after it.
  */
-import { OPFS_FOLDER, type OpfsReply, type OpfsRequest, type OpfsTask } from '../core/storage/opfs_messages';
+import { ask } from '../core/storage/ask';
+import { ourFolder } from '../core/storage/opfs_folder';
+import { type OpfsReply, type OpfsRequest, type OpfsTask } from '../core/storage/opfs_messages';
 import type { SinkFailure } from '../core/storage/sink';
 
 /** Files kept open at once; the least recently used one is flushed and closed. */
@@ -89,7 +91,7 @@ async function carryOut(task: OpfsTask): Promise<Uint8Array<ArrayBuffer> | null>
     }
     case 'truncate': {
       const folder = await transferFolder(task.transfer);
-      const there = await folder.getFileHandle(String(task.file)).catch(() => null);
+      const there = await ask(folder, (of) => of.getFileHandle(String(task.file))).catch(() => null);
       if (there === null) break;
       const file = await handle(task.transfer, task.file);
       if (file.getSize() > task.sizeBytes) file.truncate(task.sizeBytes);
@@ -107,7 +109,7 @@ async function carryOut(task: OpfsTask): Promise<Uint8Array<ArrayBuffer> | null>
     case 'remove':
       for (const name of [...open.keys()].filter((one) => one.startsWith(`${task.transfer}/`))) close(name);
       folders.delete(task.transfer);
-      await (await ourFolder()).removeEntry(task.transfer, { recursive: true }).catch(() => undefined);
+      await ask(await ourFolder(), (of) => of.removeEntry(task.transfer, { recursive: true })).catch(() => undefined);
       break;
   }
   return null;
@@ -118,7 +120,7 @@ async function discard(transfer: string, files: readonly number[]): Promise<void
   const folder = await transferFolder(transfer);
   for (const file of files) {
     close(key(transfer, file));
-    await folder.removeEntry(String(file)).catch(() => undefined);
+    await ask(folder, (of) => of.removeEntry(String(file))).catch(() => undefined);
   }
 }
 
@@ -132,7 +134,8 @@ async function handle(transfer: string, file: number): Promise<FileSystemSyncAcc
     return known;
   }
   const folder = await transferFolder(transfer);
-  const opened = await (await folder.getFileHandle(String(file), { create: true })).createSyncAccessHandle();
+  const made = await ask(folder, (of) => of.getFileHandle(String(file), { create: true }));
+  const opened = await ask(made, (of) => of.createSyncAccessHandle());
   const [oldest] = open.keys();
   if (oldest !== undefined && open.size >= OPEN_FILES) close(oldest);
   open.set(name, opened);
@@ -146,14 +149,14 @@ function close(name: string): void {
   file?.close();
 }
 
-async function ourFolder(): Promise<FileSystemDirectoryHandle> {
-  return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
-}
-
 function transferFolder(transfer: string): Promise<FileSystemDirectoryHandle> {
-  const known = folders.get(transfer) ?? ourFolder().then((ours) => ours.getDirectoryHandle(transfer, { create: true }));
+  const known = folders.get(transfer) ?? makeFolder(transfer);
   folders.set(transfer, known);
   return known;
+}
+
+async function makeFolder(transfer: string): Promise<FileSystemDirectoryHandle> {
+  return ask(await ourFolder(), (of) => of.getDirectoryHandle(transfer, { create: true }));
 }
 
 function key(transfer: string, file: number): string {

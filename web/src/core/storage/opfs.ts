@@ -1,5 +1,7 @@
 /** Received files in the origin's private file system, written by one worker (FACTS §2). Secure pages only. */
-import { OPFS_FOLDER, type OpfsReply, type OpfsRequest, type OpfsTask } from './opfs_messages';
+import { ask } from './ask';
+import { ourFolder } from './opfs_folder';
+import type { OpfsReply, OpfsRequest, OpfsTask } from './opfs_messages';
 import { SinkError, type Sink } from './sink';
 
 /** Left free, so that the browser itself goes on working. */
@@ -72,8 +74,9 @@ export class OpfsSink implements Sink {
 
   async read(transfer: string, file: number): Promise<Blob> {
     try {
-      const folder = await (await ourFolder()).getDirectoryHandle(transfer);
-      return await (await folder.getFileHandle(String(file))).getFile();
+      const folder = await ask(await ourFolder(), (of) => of.getDirectoryHandle(transfer));
+      const handle = await ask(folder, (of) => of.getFileHandle(String(file)));
+      return await ask(handle, (of) => of.getFile());
     } catch {
       throw new SinkError('failed');
     }
@@ -88,18 +91,22 @@ export class OpfsSink implements Sink {
   }
 
   async transfers(): Promise<string[]> {
-    const found: string[] = [];
-    for await (const name of (await ourFolder()).keys()) found.push(name);
-    return found;
+    return ask(await ourFolder(), async (of) => {
+      const found: string[] = [];
+      for await (const name of of.keys()) found.push(name);
+      return found;
+    });
   }
 
   async parts(transfer: string): Promise<ReadonlyMap<number, number>> {
     const found = new Map<number, number>();
     try {
-      const folder = await (await ourFolder()).getDirectoryHandle(transfer);
-      for await (const [name, handle] of folder.entries()) {
-        if (handle instanceof FileSystemFileHandle) found.set(Number(name), (await handle.getFile()).size);
-      }
+      const folder = await ask(await ourFolder(), (of) => of.getDirectoryHandle(transfer));
+      await ask(folder, async (of) => {
+        for await (const [name, handle] of of.entries()) {
+          if (handle instanceof FileSystemFileHandle) found.set(Number(name), (await ask(handle, (one) => one.getFile())).size);
+        }
+      });
     } catch {
       // Nothing is there.
     }
@@ -120,8 +127,4 @@ export class OpfsSink implements Sink {
       this.#worker.postMessage(request, transfer);
     });
   }
-}
-
-async function ourFolder(): Promise<FileSystemDirectoryHandle> {
-  return (await navigator.storage.getDirectory()).getDirectoryHandle(OPFS_FOLDER, { create: true });
 }

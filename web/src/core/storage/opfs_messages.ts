@@ -24,6 +24,3 @@ export interface OpfsReply {
   /** Of `read`. */
   bytes: Uint8Array<ArrayBuffer> | null;
 }
-
-/** The folder of the origin's private file system that is ours; each transfer has a folder of its own in it. */
-export const OPFS_FOLDER = 'lanyard-received';
