@@ -12,6 +12,7 @@ import { hashOf, writeRandomFile } from "../src/files.ts";
 import { Lab, setCable, slowDown } from "../src/lab.ts";
 import { DESKTOP, Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const MIB = 1024 * 1024;
 const FILE_BYTES = 64 * MIB;
@@ -20,7 +21,6 @@ const AGAIN_BYTES = 25 * MIB;
 /** How long a transfer may need to go on after its link is back. */
 const BACK_WITHIN_MS = 5_000;
 
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
 let dir: string;
 let lab: Lab;
@@ -28,7 +28,7 @@ let agent: Agent;
 let phone: Phone;
 
 test.beforeEach(async () => {
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
+  tellSeed();
   dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
   lab = await Lab.lan("pc", "phone");
   // 8 MB/s, so that a moment of the transfer can be met.

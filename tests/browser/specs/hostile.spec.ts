@@ -6,10 +6,10 @@ import { expect, test, type Page } from "@playwright/test";
 import { Lab } from "../src/lab.ts";
 import { Phone } from "../src/phone.ts";
 import { Program, built } from "../src/program.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const PAGES = Number(process.env["LANYARD_HOSTILE_PAGES"] ?? 14);
 const HONEST_EVERY = 10;
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
 interface Outcome {
   readonly applied: boolean;
@@ -63,7 +63,7 @@ class Relay {
 
 test(`${PAGES} tampered meetings of a page and an agent authenticate nobody, and both people learn why`, async () => {
   test.setTimeout(120_000 + PAGES * 30_000);
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
+  tellSeed();
   const lab = await Lab.lan("relay", "phone");
   const host = lab.host("relay");
   const args = ["netns", "exec", host.namespace, built("hostile-relay"), "pages", host.ipv4, String(seed)];

@@ -12,15 +12,15 @@ import { hashOf, hashesBelow, writeRandomFile } from "../src/files.ts";
 import { Lab } from "../src/lab.ts";
 import { DESKTOP, Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const MB = 1_000_000;
 const ARTEFACTS = join(import.meta.dirname, "../artefacts");
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
 let dir: string;
 
 test.beforeAll(() => {
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
+  tellSeed();
   mkdirSync(ARTEFACTS, { recursive: true });
   dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
   writeRandomFile(join(dir, "film.mov"), 300 * MB, seed);

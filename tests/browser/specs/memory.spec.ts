@@ -1,45 +1,36 @@
 // Memory stays flat and the page stays quick however large the file is, also over a reload in the middle.
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { expect, test, type Locator, type Page } from "@playwright/test";
 
-import { Agent } from "../src/agent.ts";
+import type { Agent } from "../src/agent.ts";
 import { hashOf, writeRandomFile } from "../src/files.ts";
-import { Lab } from "../src/lab.ts";
-import { DESKTOP, Phone } from "../src/phone.ts";
+import { OneHost } from "../src/one_host.ts";
+import type { Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const MB = 1_000_000;
 const HEAP_BYTES = 150 * MB;
 const RESIDENT_BYTES = 96 * 1024 * 1024;
 const LONGEST_TASK_MS = 50;
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
+let host: OneHost;
 let dir: string;
-let lab: Lab;
 let agent: Agent;
 let phone: Phone;
 let name: string;
 
 test.beforeEach(async () => {
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
-  dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
-  lab = await Lab.lan("pc");
-  agent = await Agent.up(lab.host("pc"));
-  phone = await Phone.on(lab.host("pc"), { viewport: DESKTOP });
+  tellSeed();
+  host = await OneHost.up();
+  ({ dir, agent, phone } = host);
   phone.page.on("dialog", (dialog) => void dialog.accept());
   name = await screens.connectSecurely(phone.page, agent);
 });
 
-test.afterEach(async () => {
-  await phone.close();
-  await agent.stop();
-  await lab.stop();
-  rmSync(dir, { recursive: true, force: true });
-});
+test.afterEach(() => host.down());
 
 /** Tasks of the page's main thread from now on that took 50 ms or longer, as the browser reports them. */
 async function watchTasks(page: Page): Promise<() => Promise<number[]>> {

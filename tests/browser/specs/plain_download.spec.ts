@@ -13,12 +13,12 @@ import { Lab } from "../src/lab.ts";
 import { ANDROID, Phone } from "../src/phone.ts";
 import { Relay } from "../src/relay.ts";
 import * as screens from "../src/screens.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const MB = 1_000_000;
 /** More than the 256 MiB that a page on a phone holds. */
 const TOO_LARGE = 300 * MB;
 const ARTEFACTS = join(import.meta.dirname, "../artefacts");
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
 let dir: string;
 let lab: Lab;
@@ -29,7 +29,7 @@ let phoneName: string;
 test.beforeAll(() => mkdirSync(ARTEFACTS, { recursive: true }));
 
 async function begin(relay?: Relay): Promise<void> {
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
+  tellSeed();
   agent = await Agent.up(lab.host("pc"), relay === undefined ? {} : { relay });
   phone = await Phone.on(lab.host("phone"), { userAgent: ANDROID });
   await screens.openLink(phone.page, agent.link);

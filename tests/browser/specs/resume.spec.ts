@@ -1,39 +1,31 @@
 // A page that is reloaded in the middle goes on where it was. Secure pages only: the browser runs on the agent's own host.
 
-import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 import { expect, test, type Locator } from "@playwright/test";
 
-import { Agent } from "../src/agent.ts";
+import type { Agent } from "../src/agent.ts";
 import { hashOf, writeRandomFile } from "../src/files.ts";
-import { Lab } from "../src/lab.ts";
-import { DESKTOP, Phone } from "../src/phone.ts";
+import { OneHost } from "../src/one_host.ts";
+import type { Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
+import { seed, tellSeed } from "../src/seed.ts";
 
 const MB = 1_000_000;
-const seed = Number(process.env["LANYARD_SEED"] ?? Date.now() % 1_000_000_007);
 
+let host: OneHost;
 let dir: string;
-let lab: Lab;
 let agent: Agent;
 let phone: Phone;
 
 test.beforeEach(async () => {
-  console.log(`seed: ${seed} (LANYARD_SEED repeats it)`);
-  dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
-  lab = await Lab.lan("pc");
-  agent = await Agent.up(lab.host("pc"));
-  phone = await Phone.on(lab.host("pc"), { viewport: DESKTOP });
+  tellSeed();
+  host = await OneHost.up();
+  ({ dir, agent, phone } = host);
 });
 
-test.afterEach(async () => {
-  await phone.close();
-  await agent.stop();
-  await lab.stop();
-  rmSync(dir, { recursive: true, force: true });
-});
+test.afterEach(() => host.down());
 
 /** What the browser's downloads get of a received transfer. */
 async function savedHash(row: Locator): Promise<string> {

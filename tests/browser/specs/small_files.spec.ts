@@ -1,36 +1,28 @@
 // Many small files into a page.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { expect, test } from "@playwright/test";
 
-import { Agent } from "../src/agent.ts";
-import { Lab } from "../src/lab.ts";
-import { Phone } from "../src/phone.ts";
+import type { Agent } from "../src/agent.ts";
+import { OneHost } from "../src/one_host.ts";
+import type { Phone } from "../src/phone.ts";
 import * as screens from "../src/screens.ts";
 
 const FILES = 500;
 
+let host: OneHost;
 let dir: string;
-let lab: Lab;
 let agent: Agent;
 let phone: Phone;
 
 test.beforeEach(async () => {
-  dir = mkdtempSync(join(tmpdir(), "lanyard-files-"));
-  lab = await Lab.lan("pc");
-  agent = await Agent.up(lab.host("pc"));
-  phone = await Phone.on(lab.host("pc"), { exposeGc: true });
+  host = await OneHost.up({ exposeGc: true });
+  ({ dir, agent, phone } = host);
 });
 
-test.afterEach(async () => {
-  await phone.close();
-  await agent.stop();
-  await lab.stop();
-  rmSync(dir, { recursive: true, force: true });
-});
+test.afterEach(() => host.down());
 
 // Chromium never answers what was asked of a file's handle that is collected meanwhile.
 test("all of them arrive though garbage is collected all the time", async () => {
