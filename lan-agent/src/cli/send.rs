@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lanyard_protocol::limits::TEXT_BYTES;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::Settings;
 use super::args::Send;
@@ -23,13 +25,16 @@ use crate::discovery::mdns::Mdns;
 use crate::discovery::registry::NearbyAgent;
 use crate::exit::{Exit, Stop};
 use crate::paths;
-use crate::session::{Handle, Met};
+use crate::session::{Command, Handle, Met};
 use crate::signaling_client::ServerUrl;
 use crate::source::{self, Collected};
 use crate::terminal::{Console, Reporter, answer, bytes, display};
 
 /// How long a named device is looked for unless told otherwise.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a device may take to hear that all is over.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is sent.
 #[derive(Clone)]
@@ -398,8 +403,18 @@ async fn deliver(run: &Run, handle: &Handle, content: Content) -> Result<Exit, S
             let number = desk::offer(handle, collected).await?;
             run.ledger.note_paths(number, paths);
             let exit = wait_for_end(&mut events, number).await;
+            leave(handle).await;
             Ok(if skipped && exit == Exit::Done { Exit::Partly } else { exit })
         }
+    }
+}
+
+/// Waits until the device has heard that all is over: longer than there is time for when somebody stops the program.
+async fn leave(handle: &Handle) {
+    let mut over = handle.over.clone();
+    let left = async { handle.commands.send(Command::Stop).await.is_ok() && over.wait_for(|over| *over).await.is_ok() };
+    if timeout(LEAVE_TIMEOUT, left).await.is_err() {
+        debug!("the other device may not know that all is over");
     }
 }
 

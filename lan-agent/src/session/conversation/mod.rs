@@ -45,6 +45,9 @@ const PATIENCE_BUSY: Duration = Duration::from_secs(24 * 3600);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
+/// How long when nothing is sent any more: the other side keeps the journal of a transfer until it hears that it is over.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long the other side may take to close the link once it was told of its breach, or has said goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -450,6 +453,8 @@ impl Conversation {
 
     /// Lets the last words reach the other side, such as that everything was received.
     async fn flush(&mut self) {
+        let is_sending = self.exchange.outgoing().next().is_some();
+        let limit = if is_sending { FLUSH_TIMEOUT } else { LAST_WORDS_TIMEOUT };
         let flushed = async {
             loop {
                 self.feed_link();
@@ -461,7 +466,7 @@ impl Conversation {
                 }
             }
         };
-        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+        if tokio::time::timeout(limit, flushed).await.is_err() {
             debug!("the last messages may not have arrived");
         }
     }
