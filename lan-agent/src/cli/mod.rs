@@ -84,9 +84,9 @@ async fn run_command(command: Command, settings: Settings, console: &Console) ->
 /// Logs go to stderr; `RUST_LOG` decides, or else how often `-v` was given.
 fn init_log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        // The WebRTC stack warns of what is normal, such as a candidate that leads nowhere.
-        (false, 0) => "error,lanyard_agent=warn,lanyard_relay=warn",
+        // The WebRTC stack calls errors what is normal, such as a candidate that a relay refuses or that leads nowhere.
+        (true, _) => "error,webrtc=off",
+        (false, 0) => "error,webrtc=off,lanyard_agent=warn,lanyard_relay=warn",
         (false, 1) => "error,lanyard_agent=info,lanyard_relay=info",
         (false, 2) => "warn,lanyard_agent=debug,lanyard_relay=debug",
         (false, _) => "debug",

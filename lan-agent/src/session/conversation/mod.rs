@@ -491,13 +491,27 @@ impl Conversation {
         }
     }
 
+    /// The last word in the mailbox, and on its way before a link closes or the program ends: else it looks like a break.
+    async fn say_goodbye(&mut self) {
+        self.say(&PeerMessage::Bye);
+        drop(std::mem::replace(&mut self.unsent, mpsc::channel(1).0));
+        let mailbox = self.met.mailbox.sender();
+        let said = async {
+            let _ = (&mut self.sealed_sender).await;
+            let _ = mailbox.flush().await;
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, said).await.is_err() {
+            debug!("the goodbye may not have arrived");
+        }
+    }
+
     async fn end(mut self) {
         self.close_commands();
         self.flush().await;
         self.wait_for_close().await;
         let Traffic { sent_bytes, received_bytes } = self.exchange.traffic();
         info!(sent_bytes, received_bytes, "a conversation ended");
-        self.say(&PeerMessage::Bye);
+        self.say_goodbye().await;
         for attempt in self.attempts.drain(..) {
             attempt.close();
         }
@@ -528,16 +542,6 @@ impl Conversation {
         let working = async { while answers.recv().await.is_some() {} };
         if tokio::time::timeout(DISK_TIMEOUT, working).await.is_err() {
             debug!("the disk did not finish in time");
-        }
-        // Lets the goodbye leave before the mailbox is left, or the program ends.
-        drop(self.unsent);
-        let (sealed_sender, mailbox) = (self.sealed_sender, self.met.mailbox.sender());
-        let said = async {
-            let _ = sealed_sender.await;
-            let _ = mailbox.flush().await;
-        };
-        if tokio::time::timeout(FLUSH_TIMEOUT, said).await.is_err() {
-            debug!("the goodbye may not have arrived");
         }
     }
 }
