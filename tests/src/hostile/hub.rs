@@ -132,10 +132,9 @@ impl Meeting {
     fn tamper(&mut self, mailbox: MailboxId, from: u8, body: Body, client: &UnboundedSender<ServerMessage>) {
         let to = usize::from(from == 0);
         let original = body.as_bytes().to_vec();
+        // What goes to a socket that is gone by now reaches nobody.
         let carry = |from, bytes: Vec<u8>| {
-            if let Some(body) = Body::new(bytes) {
-                let _ = client.send(ServerMessage::Message { mailbox, from, body });
-            }
+            Body::new(bytes).is_some_and(|body| client.send(ServerMessage::Message { mailbox, from, body }).is_ok())
         };
         let changed = match &self.tampering.action {
             Action::FlipBits(bits) => flipped(&original, bits),
@@ -159,9 +158,7 @@ impl Meeting {
                 changed
             }
             Action::Repeat => {
-                carry(from, original.clone());
-                carry(from, original);
-                self.applied = true;
+                self.applied = carry(from, original.clone()) && carry(from, original);
                 return;
             }
             Action::Reorder => {
@@ -169,8 +166,7 @@ impl Meeting {
                 return;
             }
             Action::WrongSender(number) => {
-                carry(*number, original);
-                self.applied = true;
+                self.applied = carry(*number, original);
                 return;
             }
             Action::Crowded(told) => {
@@ -184,8 +180,8 @@ impl Meeting {
             }
             Action::Honest | Action::SwapMembers | Action::SwapFingerprints => original.clone(),
         };
-        self.applied = changed != original;
-        carry(from, changed);
+        let is_changed = changed != original;
+        self.applied = carry(from, changed) && is_changed;
     }
 
     /// The server's own handshakes with both sides.
