@@ -24,6 +24,7 @@ import {
 import type { Environment } from './environment';
 import { Known } from './known';
 import type { DeviceView, Model, Policy, SendItem } from './model';
+import { Texts } from './texts';
 import type { Toasts } from './toasts';
 import type { Transfers } from './transfers';
 
@@ -31,7 +32,6 @@ import type { Transfers } from './transfers';
 const RINGING = 3;
 /** How long a device that left stays in sight. */
 const GONE_MS = 30_000;
-const TEXTS = 200;
 
 export class Contacts {
   readonly #model: Model;
@@ -39,6 +39,7 @@ export class Contacts {
   readonly #signaling: SignalingClient;
   readonly #transfers: Transfers;
   readonly #toasts: Toasts;
+  readonly #texts: Texts;
   readonly #known: Known;
   readonly #contacts = new Map<string, Contact>();
   #listed: readonly ListedDevice[] = [];
@@ -54,6 +55,7 @@ export class Contacts {
     this.#signaling = signaling;
     this.#transfers = transfers;
     this.#toasts = toasts;
+    this.#texts = new Texts(model, environment.wallClock);
     this.#known = new Known(environment, signaling, () => this.self(), {
       onMet: (peer, session, adopt) => {
         this.#metAgain(peer, session, adopt);
@@ -579,13 +581,11 @@ export class Contacts {
       },
       onText: (id, text) => {
         const contact = owner();
-        const textId = `in/${String(id)}`;
-        this.#addText(textId, contact, 'receive', text);
+        const textId = this.#texts.received(id, contact, text);
         this.#toasts.show({ kind: 'text_received', name: contact.name, textId });
       },
       onTextDelivered: (id) => {
-        const text = this.#model.texts.find((one) => one.id === `out/${String(id)}`);
-        if (text !== undefined) text.state = 'delivered';
+        this.#texts.delivered(id);
       },
       onSilent: () => {
         const contact = owner();
@@ -684,7 +684,7 @@ export class Contacts {
     if (typeof item === 'string') {
       const id = exchange.sendText(item);
       if (id === null) this.#toasts.show({ kind: 'busy' });
-      else this.#addText(`out/${String(id)}`, contact, 'send', item);
+      else this.#texts.sent(id, contact, item);
       return;
     }
     const id = exchange.offer(item);
@@ -703,18 +703,5 @@ export class Contacts {
       case undefined:
         return false;
     }
-  }
-
-  #addText(id: string, contact: Contact, direction: 'send' | 'receive', text: string): void {
-    this.#model.texts.unshift({
-      id,
-      deviceId: contact.id,
-      deviceName: contact.name,
-      direction,
-      text,
-      atMs: this.#environment.wallClock(),
-      state: direction === 'send' ? 'waiting' : 'delivered',
-    });
-    if (this.#model.texts.length > TEXTS) this.#model.texts.pop();
   }
 }
