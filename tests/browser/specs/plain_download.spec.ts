@@ -65,7 +65,7 @@ test("a file that is too large for the page is downloaded by its browser, and th
   await expect(page.getByTestId("download-consent")).toContainText("anybody on this network could read it");
   await expect(page.getByTestId("accept")).toHaveCount(0);
   await expect(page.getByTestId("secure-page")).toHaveCount(0);
-  await page.screenshot({ path: join(ARTEFACTS, "phone-too-large.png") });
+  await page.screenshot({ path: join(ARTEFACTS, "phone-too-large.png"), animations: "disabled" });
 
   const [download] = await Promise.all([page.waitForEvent("download", { timeout: 60_000 }), page.getByTestId("download").click()]);
   await expect(page.getByTestId("offer")).toHaveCount(0);

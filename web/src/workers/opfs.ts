@@ -5,7 +5,7 @@
  */
 import { ask } from '../core/storage/ask';
 import { ourFolder } from '../core/storage/opfs_folder';
-import { type OpfsReply, type OpfsRequest, type OpfsTask } from '../core/storage/opfs_messages';
+import type { OpfsReply, OpfsRequest, OpfsTask } from '../core/storage/opfs_messages';
 import type { SinkFailure } from '../core/storage/sink';
 
 /** Files kept open at once; the least recently used one is flushed and closed. */
