@@ -1,25 +1,24 @@
-//! What a credential holds at the moment.
+//! What a credential holds of one server at the moment.
 
-use std::time::Instant;
+use std::sync::Arc;
 
-use crate::byte_bucket::{Bandwidth, ByteBucket};
 use crate::credential::Principal;
 use crate::keyed_map::KeyedMap;
+use crate::ledger::Holder;
 use crate::slab::{Key, Slab};
 
-/// A credential with at least one allocation or reservation.
+/// A credential with at least one allocation or reservation here.
 #[derive(Debug)]
 pub(crate) struct Account {
-    pub(crate) principal: Principal,
+    /// What it has in common with this credential's accounts at other servers.
+    pub(crate) holder: Arc<Holder>,
     pub(crate) allocations: Vec<Key>,
     pub(crate) reservations: u32,
-    pub(crate) bucket: ByteBucket,
 }
 
 impl Account {
-    /// What counts against the quota.
-    pub(crate) fn held(&self) -> u32 {
-        u32::try_from(self.allocations.len()).unwrap_or(u32::MAX).saturating_add(self.reservations)
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.holder.principal
     }
 }
 
@@ -43,31 +42,28 @@ impl Accounts {
         self.accounts.get_mut(key)
     }
 
-    pub(crate) fn find(&self, principal: &Principal) -> Option<Key> {
-        self.keys.get(principal).copied()
+    pub(crate) fn find(&self, principal: &Principal) -> Option<&Account> {
+        self.accounts.get(*self.keys.get(principal)?)
     }
 
-    /// The account of this principal, opened if need be. Put something into it, or call [`Self::tidy`].
-    pub(crate) fn open(&mut self, principal: &Principal, bandwidth: Option<Bandwidth>, now: Instant) -> Key {
-        if let Some(key) = self.find(principal) {
-            return key;
+    /// The holder's account, opened if need be. Put something into it.
+    pub(crate) fn open(&mut self, holder: Arc<Holder>) -> Key {
+        if let Some(key) = self.keys.get(&holder.principal) {
+            return *key;
         }
-        let key = self.accounts.insert(Account {
-            principal: principal.clone(),
-            allocations: Vec::new(),
-            reservations: 0,
-            bucket: ByteBucket::full(bandwidth, now),
-        });
-        self.keys.insert(principal.clone(), key);
+        let principal = holder.principal.clone();
+        let key = self.accounts.insert(Account { holder, allocations: Vec::new(), reservations: 0 });
+        self.keys.insert(principal, key);
         key
     }
 
     /// Closes the account if it holds nothing.
     pub(crate) fn tidy(&mut self, key: Key) {
-        if self.accounts.get(key).is_some_and(|account| account.held() == 0)
+        let is_empty = |account: &Account| account.allocations.is_empty() && account.reservations == 0;
+        if self.accounts.get(key).is_some_and(is_empty)
             && let Some(account) = self.accounts.remove(key)
         {
-            self.keys.remove(&account.principal);
+            self.keys.remove(account.principal());
         }
     }
 }

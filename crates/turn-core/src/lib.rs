@@ -63,6 +63,7 @@ mod credential;
 mod deadlines;
 mod five_tuple;
 mod keyed_map;
+mod ledger;
 mod metrics;
 mod nonce;
 mod outbox;
@@ -84,6 +85,7 @@ pub use command::{Command, Forward, ForwardHeader, ForwardToClient, ForwardToPee
 pub use config::{Config, ConfigError, Discovery, Limits, RelayAddress};
 pub use credential::{MAX_SHARED_SECRETS, MintedCredential, SharedSecret, StaticUser};
 pub use five_tuple::{FiveTuple, Transport};
+pub use ledger::Ledger;
 pub use metrics::{Metrics, Traffic};
 pub use peer_policy::PeerPolicy;
 pub use room::{MemberId, RoomId, RoomMember};

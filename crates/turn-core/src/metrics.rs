@@ -1,11 +1,13 @@
 //! What happened so far: plain counters, read by the shell whenever it likes.
 
+use derive_more::Add;
+
 use crate::five_tuple::Transport;
 use crate::peer_policy::Denial;
 use crate::stun::ErrorCode;
 
 /// What was relayed for clients of one transport.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Add)]
 pub struct Traffic {
     /// Packets passed from clients to peers.
     pub to_peer_packets: u64,
@@ -17,8 +19,8 @@ pub struct Traffic {
     pub to_client_bytes: u64,
 }
 
-/// Counters since start. They only grow, except for [`allocations`](Self::allocations).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Counters since start. Those of several servers add up. They only grow, except for [`allocations`](Self::allocations).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Add)]
 pub struct Metrics {
     /// Allocations at this moment; a gauge.
     pub allocations: u64,

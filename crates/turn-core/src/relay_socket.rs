@@ -31,6 +31,11 @@ impl RelaySocket {
         SocketAddr::new(self.address.advertised, self.port)
     }
 
+    /// Where the socket itself is.
+    pub(crate) fn bound(&self) -> SocketAddr {
+        SocketAddr::new(self.address.bind, self.port)
+    }
+
     /// All addresses under which other clients of this server may name it.
     pub(crate) fn names(&self) -> impl Iterator<Item = SocketAddr> + use<> {
         names(self.address).map({

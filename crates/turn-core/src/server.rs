@@ -20,13 +20,14 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::account::Accounts;
 use crate::allocation::Allocation;
-use crate::byte_bucket::DailyEgress;
+use crate::byte_bucket::Rate;
 use crate::command::{Command, Forward, RelayId};
 use crate::config::Config;
 use crate::credential::Credentials;
 use crate::deadlines::{Deadline, Deadlines};
 use crate::five_tuple::FiveTuple;
 use crate::keyed_map::KeyedMap;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::nonce::NonceKeys;
 use crate::outbox::Outbox;
@@ -35,7 +36,6 @@ use crate::reply_budget::ReplyBudget;
 use crate::reservation::{Reservation, ReservationToken};
 use crate::room::Rooms;
 use crate::slab::{Key, Slab};
-use crate::source_quota::SourceQuotas;
 use crate::stun::{AttributeKind, Class, Message, Method};
 
 use answer::UnknownAttributes;
@@ -51,8 +51,8 @@ const MAX_RETIRED_ADDRESSES: usize = 16;
 /// Every call that takes `&mut self` may leave commands: drain [`poll_command`](Self::poll_command) after each. Call
 /// [`handle_timeout`](Self::handle_timeout) when the time that [`poll_timeout`](Self::poll_timeout) names has come.
 ///
-/// Several workers may each own a server that serves part of the flows: give them the same configuration, and name
-/// the relayed addresses of one to the others as [`RoomMember::transport_addresses`](crate::RoomMember).
+/// Several workers may each own a server that serves part of the clients: give them the same configuration and one
+/// [`Ledger`], and tell each of them of all members of rooms. All requests from one IP address must come to one of them.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
@@ -66,8 +66,9 @@ pub struct Server {
 
     rooms: Rooms,
     accounts: Accounts,
-    sources: SourceQuotas,
-    egress: DailyEgress,
+    ledger: Ledger,
+    /// Of the limits' bandwidth.
+    rate: Option<Rate>,
 
     allocations: Slab<Allocation>,
     allocation_of: KeyedMap<FiveTuple, Key>,
@@ -90,6 +91,16 @@ impl Server {
     /// Time-limited credentials count as expired until [`set_wall_clock`](Self::set_wall_clock) has been called.
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let ledger = Ledger::of_one(rng.next_u64(), now);
+        Self::with_rng(config, rng, now, ledger)
+    }
+
+    /// The same for one of several servers: `ledger` is common to them, `seed` is not.
+    pub fn with_ledger(config: Config, seed: [u8; 32], now: Instant, ledger: Ledger) -> Self {
+        Self::with_rng(config, ChaCha12Rng::from_seed(seed), now, ledger)
+    }
+
+    fn with_rng(config: Config, mut rng: ChaCha12Rng, now: Instant, ledger: Ledger) -> Self {
         let mut credentials = Credentials::new(&config.realm, rng.next_u64());
         credentials.set_secrets(config.secrets.clone());
         credentials.set_users(config.users.clone());
@@ -101,8 +112,8 @@ impl Server {
             reply_budget: ReplyBudget::new(now, rng.next_u64()),
             rooms: Rooms::new(rng.next_u64()),
             accounts: Accounts::new(rng.next_u64()),
-            sources: SourceQuotas::new(rng.next_u64()),
-            egress: DailyEgress::new(now),
+            ledger,
+            rate: config.limits.bandwidth.map(Rate::new),
             allocations: Slab::new(),
             allocation_of: KeyedMap::new(rng.next_u64()),
             relays: Slab::new(),

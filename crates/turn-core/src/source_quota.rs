@@ -19,6 +19,7 @@ pub(crate) struct SourceQuotas {
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QuotaReached {
+    Credential,
     Source,
     Total,
 }

@@ -70,7 +70,7 @@ impl Server {
                 None => Err(ErrorCode::INSUFFICIENT_CAPACITY),
             };
         }
-        if self.config.limits.daily_egress_bytes.is_some_and(|cap| self.egress.is_exhausted(now, cap)) {
+        if self.config.limits.daily_egress_bytes.is_some_and(|cap| self.ledger.egress().is_exhausted(now, cap)) {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
         }
         match wanted.relays {
@@ -110,7 +110,7 @@ impl Server {
     ) -> Result<(), ErrorCode> {
         let allocation = self.allocations.get(key).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
         if allocation.transaction_id != request.transaction_id()
-            || self.accounts.get(allocation.account).is_none_or(|account| account.principal != sender.principal)
+            || self.accounts.get(allocation.account).is_none_or(|account| *account.principal() != sender.principal)
         {
             return Err(ErrorCode::ALLOCATION_MISMATCH);
         }
@@ -135,7 +135,7 @@ impl Server {
         let reservation = self.reservations.get(&token).ok_or(ErrorCode::INSUFFICIENT_CAPACITY)?;
         let relay = reservation.relay;
         // A token is of use only to those who got it.
-        if self.accounts.get(reservation.account).is_none_or(|account| account.principal != sender.principal)
+        if self.accounts.get(reservation.account).is_none_or(|account| *account.principal() != sender.principal)
             || self.relays.get(relay.0).is_none_or(|socket| !socket.is_open())
         {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
@@ -216,15 +216,13 @@ impl Server {
         state: AllocationState,
     ) -> Result<Key, ErrorCode> {
         let source = tuple.canonical_client().ip();
-        let held = self.accounts.find(&sender.principal).and_then(|key| self.accounts.get(key));
-        if held.map_or(0, |account| account.held()) >= self.max_allocations(&sender.principal) {
-            return Err(ErrorCode::ALLOCATION_QUOTA_REACHED);
-        }
-        self.sources.take(source, &self.config.limits).map_err(|reached| match reached {
-            QuotaReached::Source => ErrorCode::ALLOCATION_QUOTA_REACHED,
+        let most = self.max_allocations(&sender.principal);
+        let holder = self.ledger.take(&sender.principal, source, most, &self.config.limits, now);
+        let holder = holder.map_err(|reached| match reached {
+            QuotaReached::Credential | QuotaReached::Source => ErrorCode::ALLOCATION_QUOTA_REACHED,
             QuotaReached::Total => ErrorCode::INSUFFICIENT_CAPACITY,
         })?;
-        let account = self.accounts.open(&sender.principal, self.config.limits.bandwidth, now);
+        let account = self.accounts.open(holder);
         let allocation = Allocation::new(tuple, account, sender.print, request.transaction_id(), state, now);
         let key = self.allocations.insert(allocation);
         self.allocation_of.insert(tuple, key);

@@ -88,7 +88,7 @@ impl Server {
         }
         let holds_allocation =
             self.allocation_of.get(tuple).and_then(|key| self.allocations.get(*key)).is_some_and(|allocation| {
-                self.accounts.get(allocation.account).is_some_and(|account| account.principal == *principal)
+                self.accounts.get(allocation.account).is_some_and(|account| account.principal() == principal)
             });
         let is_member = match principal {
             Principal::Tag(tag) => self.rooms.member(tag).is_some(),

@@ -105,7 +105,7 @@ impl Server {
         self.set_deadline(key, now + lifetime);
         if let Some(next) = opening.next {
             let reservation = Reservation { relay: next, account, source, expires_at: now + RESERVATION_LIFETIME };
-            let token = self.reserve(reservation);
+            let token = self.reserve(now, reservation);
             if let Some(allocation) = self.allocations.get_mut(key) {
                 allocation.reservation = token;
             }
@@ -122,16 +122,19 @@ impl Server {
     }
 
     /// Keeps a socket for a later Allocate. It counts in the owner's quotas; without room there, it is closed again.
-    fn reserve(&mut self, reservation: Reservation) -> Option<ReservationToken> {
+    fn reserve(&mut self, now: Instant, reservation: Reservation) -> Option<ReservationToken> {
         if let Some(socket) = self.relays.get_mut(reservation.relay.0) {
             socket.allocation = None;
         }
-        if self.sources.take(reservation.source, &self.config.limits).is_err() {
+        let taken = self.accounts.get_mut(reservation.account).and_then(|account| {
+            // The credential's own quota may be passed by this: the allocation that comes for it takes its place.
+            self.ledger.take(account.principal(), reservation.source, u32::MAX, &self.config.limits, now).ok()?;
+            account.reservations += 1;
+            Some(())
+        });
+        if taken.is_none() {
             self.close_relay(reservation.relay);
             return None;
-        }
-        if let Some(account) = self.accounts.get_mut(reservation.account) {
-            account.reservations += 1;
         }
         let token = ReservationToken(self.rng.next_u64().to_be_bytes());
         self.deadlines.add(reservation.expires_at, Deadline::Reservation(token));
@@ -143,8 +146,8 @@ impl Server {
     pub(super) fn release_reservation(&mut self, token: ReservationToken) -> Option<RelayId> {
         let reservation = self.reservations.remove(&token)?;
         self.deadlines.remove(reservation.expires_at, Deadline::Reservation(token));
-        self.sources.give_back(reservation.source);
         if let Some(account) = self.accounts.get_mut(reservation.account) {
+            self.ledger.give_back(&account.holder, reservation.source);
             account.reservations = account.reservations.saturating_sub(1);
         }
         self.accounts.tidy(reservation.account);
@@ -187,8 +190,8 @@ impl Server {
         let Allocation { tuple, account, relays, state, expires_at, .. } = allocation;
         self.deadlines.remove(expires_at, Deadline::Allocation(key));
         self.allocation_of.remove(&tuple);
-        self.sources.give_back(tuple.canonical_client().ip());
         if let Some(account) = self.accounts.get_mut(account) {
+            self.ledger.give_back(&account.holder, tuple.canonical_client().ip());
             // Usually among the first: allocations end in about the order in which they were made.
             if let Some(place) = account.allocations.iter().position(|held| *held == key) {
                 account.allocations.swap_remove(place);
@@ -212,6 +215,7 @@ impl Server {
     fn drop_relay(&mut self, relay: RelayId, close: bool) {
         let Some(socket) = self.relays.remove(relay.0) else { return };
         if socket.is_open() {
+            self.ledger.withdraw(&socket);
             for name in socket.names() {
                 self.relay_named.remove(&name);
             }
@@ -227,6 +231,10 @@ impl Server {
         socket.port = port;
         for name in socket.names() {
             self.relay_named.insert(name, relay);
+        }
+        let allocation = socket.allocation.and_then(|key| self.allocations.get(key));
+        if let Some(account) = allocation.and_then(|allocation| self.accounts.get(allocation.account)) {
+            self.ledger.publish(&account.holder, socket);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Server;
-use crate::account::Account;
 use crate::address_scope::{AddressScope, embedded_ipv4};
 use crate::command::RelayId;
 use crate::credential::Principal;
@@ -14,8 +13,8 @@ use crate::slab::Key;
 /// Where a packet for an allowed peer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Out of the relay socket.
-    Out,
+    /// Out of the relay socket, to this address: the peer's, or where a neighbour's socket is bound.
+    Out(SocketAddr),
     /// To the client behind this relay socket of ours.
     Local(RelayId),
 }
@@ -33,7 +32,7 @@ enum Circle {
 impl Server {
     /// Whether the account's allocations may have a permission for this address, as it is spelled on the wire.
     pub(super) fn may_permit(&self, account: Key, peer: IpAddr) -> Result<Reach, Denial> {
-        let account = self.accounts.get(account).ok_or(Denial::OutsideRoom)?;
+        let account = self.accounts.get(account).ok_or(Denial::OutsideRoom)?.principal();
         let policy = self.policy_of(account);
         if self.is_relay_address(peer) {
             return Ok(Reach::ExactPorts);
@@ -70,9 +69,9 @@ impl Server {
     /// Whether packets may pass between the account's allocations and this very port, and which way.
     pub(super) fn may_exchange(&self, account: Key, peer: SocketAddr, reach: Reach) -> Result<Route, Denial> {
         if reach == Reach::Host {
-            return Ok(Route::Out);
+            return Ok(Route::Out(peer));
         }
-        let ours = self.accounts.get(account).ok_or(Denial::OutsideRoom)?;
+        let ours = self.accounts.get(account).ok_or(Denial::OutsideRoom)?.principal();
         if let Some(relay) = self.relay_named.get(&peer) {
             let other = self
                 .relays
@@ -80,39 +79,36 @@ impl Server {
                 .and_then(|socket| self.allocations.get(socket.allocation?))
                 .and_then(|allocation| self.accounts.get(allocation.account))
                 .ok_or(Denial::OwnAddress)?;
-            return if self.is_of_one_circle(ours, other) {
-                Ok(Route::Local(*relay))
-            } else {
-                Err(Denial::OutsideRoom)
-            };
+            return self.join(ours, other.principal(), Route::Local(*relay));
+        }
+        if let Some(neighbour) = self.ledger.neighbour(peer) {
+            return self.join(ours, &neighbour.holder.principal, Route::Out(neighbour.bound));
         }
         let is_published = || self.room_mates_of(ours).any(|mate| mate.transport_addresses.contains(&peer));
-        if self.policy_of(ours) == PeerPolicy::Any || is_published() { Ok(Route::Out) } else { Err(Denial::OwnAddress) }
+        let may = self.policy_of(ours) == PeerPolicy::Any || is_published();
+        if may { Ok(Route::Out(peer)) } else { Err(Denial::OwnAddress) }
     }
 
-    /// Whether two clients of this server may talk. Where either is bound to its room, both must be of it.
-    fn is_of_one_circle(&self, a: &Account, b: &Account) -> bool {
-        if a.principal == b.principal {
-            return true;
-        }
-        let is_bound = [a, b].into_iter().any(|account| self.policy_of(account) == PeerPolicy::Room);
-        let same_room = match (self.circle_of(a), self.circle_of(b)) {
+    /// Lets two clients of this relay talk if they may. Where either is bound to its room, both must be of it.
+    fn join(&self, a: &Principal, b: &Principal, route: Route) -> Result<Route, Denial> {
+        let is_bound = || [a, b].into_iter().any(|principal| self.policy_of(principal) == PeerPolicy::Room);
+        let same_room = || match (self.circle_of(a), self.circle_of(b)) {
             (Circle::Room(a, _), Circle::Room(b, _)) => a == b,
             (Circle::Room(..) | Circle::User | Circle::Nobody, _) => false,
         };
-        !is_bound || same_room
+        if a == b || same_room() || !is_bound() { Ok(route) } else { Err(Denial::OutsideRoom) }
     }
 
-    fn policy_of(&self, account: &Account) -> PeerPolicy {
-        let own = match &account.principal {
+    fn policy_of(&self, principal: &Principal) -> PeerPolicy {
+        let own = match principal {
             Principal::User(name) => self.credentials.user(name).and_then(|user| user.peer_policy),
             Principal::Tag(_) => None,
         };
         own.unwrap_or(self.config.peer_policy)
     }
 
-    fn circle_of(&self, account: &Account) -> Circle {
-        match &account.principal {
+    fn circle_of(&self, principal: &Principal) -> Circle {
+        match principal {
             Principal::User(_) => Circle::User,
             Principal::Tag(tag) => {
                 self.rooms.member(tag).map_or(Circle::Nobody, |member| Circle::Room(member.room, member.member))
@@ -121,8 +117,8 @@ impl Server {
     }
 
     /// What is known of the other members of the account's room.
-    fn room_mates_of(&self, account: &Account) -> impl Iterator<Item = &RoomMember> {
-        let (room, own) = match self.circle_of(account) {
+    fn room_mates_of(&self, principal: &Principal) -> impl Iterator<Item = &RoomMember> {
+        let (room, own) = match self.circle_of(principal) {
             Circle::Room(room, member) => (Some(room), Some(member)),
             Circle::User | Circle::Nobody => (None, None),
         };
@@ -131,23 +127,15 @@ impl Server {
     }
 
     /// Whether another of the circle was seen at this address: by the shell, or as the source of an allocation.
-    fn is_seen_at(&self, account: &Account, peer: IpAddr) -> bool {
-        match self.circle_of(account) {
+    fn is_seen_at(&self, principal: &Principal, peer: IpAddr) -> bool {
+        match self.circle_of(principal) {
             Circle::Nobody => false,
-            Circle::User => self.allocates_from(account, peer),
+            Circle::User => self.ledger.allocates_from(principal, peer),
             Circle::Room(room, own) => self.rooms.members_of(room).any(|(tag, mate)| {
-                let allocates_from = || {
-                    let key = self.accounts.find(&Principal::Tag(tag.into()));
-                    key.and_then(|key| self.accounts.get(key)).is_some_and(|mate| self.allocates_from(mate, peer))
-                };
+                let allocates_from = || self.ledger.allocates_from(&Principal::Tag(tag.into()), peer);
                 mate.member != own && (mate.observed.contains(&peer) || allocates_from())
             }),
         }
-    }
-
-    fn allocates_from(&self, account: &Account, address: IpAddr) -> bool {
-        let allocations = account.allocations.iter().filter_map(|key| self.allocations.get(*key));
-        allocations.map(|allocation| allocation.tuple.canonical_client().ip()).any(|client| client == address)
     }
 
     /// Whether relay sockets are, or were, at this address: only relayed addresses may be reached there.

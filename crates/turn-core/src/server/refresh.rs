@@ -54,7 +54,7 @@ impl Server {
     pub(super) fn own_allocation(&mut self, tuple: &FiveTuple, sender: &Sender) -> Result<Key, ErrorCode> {
         let key = self.allocation_of.get(tuple).copied().ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
         let allocation = self.allocations.get(key).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
-        if self.accounts.get(allocation.account).is_none_or(|account| account.principal != sender.principal) {
+        if self.accounts.get(allocation.account).is_none_or(|account| *account.principal() != sender.principal) {
             return Err(ErrorCode::WRONG_CREDENTIALS);
         }
         if !allocation.is_open() {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Server;
 use super::peers::Route;
+use crate::allocation::Allocation;
 use crate::channel_data::ChannelData;
 use crate::command::{Forward, ForwardHeader, ForwardToClient, ForwardToPeer, RelayId};
 use crate::five_tuple::FiveTuple;
@@ -135,27 +136,37 @@ impl Server {
         let found = self.relays.get(relay.0).and_then(|socket| {
             let key = socket.allocation.filter(|_| AddressFamily::of(peer.ip()) == socket.family())?;
             let allocation = self.allocations.get(key)?;
-            let reach = allocation.permission(peer.ip(), now)?;
+            let (peer, reach) = self.permitted(now, allocation, peer)?;
             let may = reach == Reach::Host || self.may_exchange(allocation.account, peer, reach).is_ok();
-            may.then_some(key)
+            may.then_some((key, peer))
         });
-        let Some(key) = found else {
+        let Some((key, peer)) = found else {
             self.metrics.dropped_from_peer += 1;
             return None;
         };
         self.forward_to_client(now, key, peer, payload)
     }
 
+    /// The permission for a peer, and the name that the client knows it by. A neighbour's packets come from where its
+    /// socket is bound; the client may have heard of the advertised address alone.
+    fn permitted(&self, now: Instant, allocation: &Allocation, peer: SocketAddr) -> Option<(SocketAddr, Reach)> {
+        if let Some(reach) = allocation.permission(peer.ip(), now) {
+            return Some((peer, reach));
+        }
+        let advertised = self.ledger.neighbour(peer)?.advertised;
+        Some((advertised, allocation.permission(advertised.ip(), now)?))
+    }
+
     /// Tells a client of an ICMP message that one of its packets caused.
     pub fn handle_peer_icmp(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, icmp: Icmp) {
-        let found = self.relays.get(relay.0).and_then(|socket| self.allocations.get(socket.allocation?));
-        let Some(allocation) = found.filter(|allocation| allocation.permission(peer.ip(), now).is_some()) else {
-            return;
-        };
+        let found = self.relays.get(relay.0).and_then(|socket| {
+            let allocation = self.allocations.get(socket.allocation?)?;
+            Some((allocation.tuple, self.permitted(now, allocation, peer)?.0))
+        });
+        let Some((tuple, peer)) = found else { return };
         if !icmp.is_of_interest() {
             return;
         }
-        let tuple = allocation.tuple;
         let id = self.next_indication();
         self.outbox.reply(tuple, |buffer| {
             let mut writer = MessageWriter::new(buffer, Class::Indication, Method::DATA, id);
@@ -189,7 +200,7 @@ impl Server {
         }
         self.metrics.count_to_peer(transport, payload.len());
         match route {
-            Route::Out => Some(Forward::ToPeer(ForwardToPeer { relay, peer, payload, dont_fragment })),
+            Route::Out(peer) => Some(Forward::ToPeer(ForwardToPeer { relay, peer, payload, dont_fragment })),
             Route::Local(target) => self.forward_locally(now, relay, target, payload).map(Forward::ToClient),
         }
     }
@@ -264,10 +275,10 @@ impl Server {
 
     /// Takes a payload from the account's bandwidth and the day's cap.
     fn charge(&mut self, now: Instant, account: Key, bytes: usize) -> bool {
-        let limits = &self.config.limits;
-        let fits = limits.daily_egress_bytes.is_none_or(|cap| self.egress.take(now, cap, bytes))
-            && limits.bandwidth.is_none_or(|bandwidth| {
-                self.accounts.get_mut(account).is_some_and(|account| account.bucket.take(now, bandwidth, bytes))
+        let daily_cap = self.config.limits.daily_egress_bytes;
+        let fits = daily_cap.is_none_or(|cap| self.ledger.egress().take(now, cap, bytes))
+            && self.rate.is_none_or(|rate| {
+                self.accounts.get(account).is_some_and(|account| account.holder.bucket.take(now, rate, bytes))
             });
         self.metrics.dropped_over_limit += u64::from(!fits);
         fits

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::authenticate::Sender;
 use super::{MAX_RETIRED_ADDRESSES, Server};
+use crate::account::Account;
+use crate::byte_bucket::Rate;
 use crate::config::{Limits, RelayAddress};
 use crate::credential::{Principal, SharedSecret, StaticUser};
 use crate::five_tuple::FiveTuple;
@@ -57,6 +59,7 @@ impl Server {
     /// Sets the limits. They hold for what is asked for from now on; nothing that exists is cut.
     pub fn set_limits(&mut self, limits: Limits) {
         self.config.limits = limits;
+        self.rate = limits.bandwidth.map(Rate::new);
     }
 
     /// Sets where new relay sockets are bound and what this host's own addresses are. Allocations at addresses that
@@ -90,7 +93,7 @@ impl Server {
     pub fn remove_member(&mut self, tag: &str) {
         let Some(room) = self.rooms.remove(tag.as_bytes()) else { return };
         let principal = Principal::Tag(tag.as_bytes().into());
-        let account = self.accounts.find(&principal).and_then(|key| self.accounts.get(key));
+        let account = self.accounts.find(&principal);
         let keys: Vec<Key> = account.map(|account| account.allocations.clone()).unwrap_or_default();
         for key in keys {
             self.metrics.cut_by_reload += 1;
@@ -132,7 +135,7 @@ impl Server {
     }
 
     fn recheck_principal(&mut self, principal: &Principal) {
-        let account = self.accounts.find(principal).and_then(|key| self.accounts.get(key));
+        let account = self.accounts.find(principal);
         let keys: Vec<Key> = account.map(|account| account.allocations.clone()).unwrap_or_default();
         for key in keys {
             self.recheck(key);
@@ -150,7 +153,7 @@ impl Server {
     fn recheck(&mut self, key: Key) {
         let Some(allocation) = self.allocations.get(key) else { return };
         let (account, print) = (allocation.account, allocation.print);
-        let principal = self.accounts.get(account).map(|account| &account.principal);
+        let principal = self.accounts.get(account).map(Account::principal);
         if principal.is_none_or(|principal| !self.credentials.is_in_force(principal, print)) {
             self.metrics.cut_by_reload += 1;
             self.remove_allocation(key);

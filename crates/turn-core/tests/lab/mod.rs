@@ -12,8 +12,8 @@ use lanyard_turn_core::stun::{
     TransactionId, decode_xor_address,
 };
 use lanyard_turn_core::{
-    Command, Config, FiveTuple, Forward, ForwardToClient, MemberId, PeerPolicy, PortRequest, RelayAddress, RelayId,
-    RelaySocketUnavailable, RoomId, RoomMember, Server, SharedSecret, StaticUser, Transport,
+    Command, Config, FiveTuple, Forward, ForwardToClient, Ledger, MemberId, PeerPolicy, PortRequest, RelayAddress,
+    RelayId, RelaySocketUnavailable, RoomId, RoomMember, Server, SharedSecret, StaticUser, Transport,
 };
 
 /// What the wall clock says when a lab starts.
@@ -86,7 +86,16 @@ impl Lab {
     pub(crate) fn new(config: Config) -> Self {
         config.check().unwrap();
         let now = Instant::now();
-        let mut server = Server::new(config, [42; 32], now);
+        Self::around(Server::new(config, [42; 32], now), now)
+    }
+
+    /// A lab around one of several servers, whose sockets get ports of their own.
+    pub(crate) fn of_several(config: Config, ledger: &Ledger, now: Instant, number: u8) -> Self {
+        let lab = Self::around(Server::with_ledger(config, [number; 32], now, ledger.clone()), now);
+        Self { next_port: 50_000 + 1_000 * u16::from(number), ..lab }
+    }
+
+    fn around(mut server: Server, now: Instant) -> Self {
         server.set_wall_clock(now, Duration::from_secs(UNIX_START));
         Self {
             server,

@@ -1,0 +1,164 @@
+//! What the servers of one relay know together: quotas, bandwidth, and who relays at which address.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use foldhash::quality::FixedState;
+
+use crate::byte_bucket::{ByteBucket, DailyEgress};
+use crate::config::Limits;
+use crate::credential::Principal;
+use crate::keyed_map::KeyedMap;
+use crate::relay_socket::RelaySocket;
+use crate::source_quota::{QuotaReached, SourceQuotas};
+
+/// The common books of several [`Server`](crate::Server)s that each serve a part of the clients.
+///
+/// A short lock is taken when an allocation begins or ends, and when a permission for a host is asked for. Nothing on
+/// the way of a payload locks: bandwidth is counted with atomics, and relayed addresses are found in a map whose
+/// readers never wait.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Books>);
+
+#[derive(Debug)]
+struct Books {
+    holdings: Mutex<Holdings>,
+    egress: DailyEgress,
+    /// Open relay sockets by all their names; `None` where one server has them all.
+    relays: Option<papaya::HashMap<SocketAddr, Arc<Neighbour>, FixedState>>,
+}
+
+/// Who holds how much.
+#[derive(Debug)]
+struct Holdings {
+    sources: SourceQuotas,
+    holders: KeyedMap<Principal, Holding>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    holder: Arc<Holder>,
+    /// The client's address of each allocation and reservation.
+    from: Vec<IpAddr>,
+}
+
+/// A credential that holds something at any of the servers.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) principal: Principal,
+    pub(crate) bucket: ByteBucket,
+}
+
+/// A relay socket, as the other servers need to know it.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) holder: Arc<Holder>,
+    /// Where it is bound, on this host.
+    pub(crate) bound: SocketAddr,
+    /// Where peers elsewhere send to.
+    pub(crate) advertised: SocketAddr,
+}
+
+impl Ledger {
+    /// Books for several servers. `seed` must be random and secret.
+    pub fn new(seed: u64, now: Instant) -> Self {
+        Self::with_relays(seed, now, Some(papaya::HashMap::with_hasher(FixedState::with_seed(seed))))
+    }
+
+    /// Books for a server on its own.
+    pub(crate) fn of_one(seed: u64, now: Instant) -> Self {
+        Self::with_relays(seed, now, None)
+    }
+
+    fn with_relays(
+        seed: u64,
+        now: Instant,
+        relays: Option<papaya::HashMap<SocketAddr, Arc<Neighbour>, FixedState>>,
+    ) -> Self {
+        let holdings = Holdings { sources: SourceQuotas::new(seed), holders: KeyedMap::new(seed.rotate_left(32)) };
+        Self(Arc::new(Books { holdings: Mutex::new(holdings), egress: DailyEgress::new(now), relays }))
+    }
+
+    fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        // Each change is whole before anything can panic.
+        self.0.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more for this credential, which may have `most`, and for where it comes from.
+    pub(crate) fn take(
+        &self,
+        principal: &Principal,
+        from: IpAddr,
+        most: u32,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Arc<Holder>, QuotaReached> {
+        let mut holdings = self.holdings();
+        let Holdings { sources, holders } = &mut *holdings;
+        if let Some(holding) = holders.get_mut(principal) {
+            if holding.from.len() >= most as usize {
+                return Err(QuotaReached::Credential);
+            }
+            sources.take(from, limits)?;
+            holding.from.push(from);
+            return Ok(Arc::clone(&holding.holder));
+        }
+        if most == 0 {
+            return Err(QuotaReached::Credential);
+        }
+        sources.take(from, limits)?;
+        let holder = Arc::new(Holder { principal: principal.clone(), bucket: ByteBucket::full(now) });
+        holders.insert(principal.clone(), Holding { holder: Arc::clone(&holder), from: vec![from] });
+        Ok(holder)
+    }
+
+    /// Takes one back that was counted.
+    pub(crate) fn give_back(&self, holder: &Holder, from: IpAddr) {
+        let mut holdings = self.holdings();
+        holdings.sources.give_back(from);
+        let Some(holding) = holdings.holders.get_mut(&holder.principal) else { return };
+        // Usually among the first: allocations end in about the order in which they were made.
+        if let Some(place) = holding.from.iter().position(|held| *held == from) {
+            holding.from.swap_remove(place);
+        }
+        if holding.from.is_empty() {
+            holdings.holders.remove(&holder.principal);
+        }
+    }
+
+    /// Whether the credential holds something that was asked for from this address.
+    pub(crate) fn allocates_from(&self, principal: &Principal, address: IpAddr) -> bool {
+        self.holdings().holders.get(principal).is_some_and(|holding| holding.from.contains(&address))
+    }
+
+    /// What the whole relay has moved today.
+    pub(crate) fn egress(&self) -> &DailyEgress {
+        &self.0.egress
+    }
+
+    /// Makes an open relay socket known to the other servers.
+    pub(crate) fn publish(&self, holder: &Arc<Holder>, socket: &RelaySocket) {
+        let Some(relays) = &self.0.relays else { return };
+        let neighbour =
+            Arc::new(Neighbour { holder: Arc::clone(holder), bound: socket.bound(), advertised: socket.relayed() });
+        let relays = relays.pin();
+        for name in socket.names() {
+            relays.insert(name, Arc::clone(&neighbour));
+        }
+    }
+
+    /// Makes it unknown again.
+    pub(crate) fn withdraw(&self, socket: &RelaySocket) {
+        let Some(relays) = &self.0.relays else { return };
+        let relays = relays.pin();
+        for name in socket.names() {
+            relays.remove(&name);
+        }
+    }
+
+    /// The relay socket, at any of the servers, that has this name.
+    pub(crate) fn neighbour(&self, name: SocketAddr) -> Option<Arc<Neighbour>> {
+        self.0.relays.as_ref()?.pin().get(&name).cloned()
+    }
+}
