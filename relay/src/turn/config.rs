@@ -57,7 +57,13 @@ pub struct TurnConfig {
     pub gather_microseconds: u64,
     /// How datagrams are moved.
     pub data_plane: DataPlane,
+    /// Threads that relay, each for the clients whose addresses are steered to it; 0 for one a processor, at most 64.
+    /// Several need Linux and [`DataPlane::Auto`].
+    pub workers: u32,
 }
+
+/// More than relay anywhere.
+const MAX_WORKERS: u32 = 64;
 
 /// How datagrams are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -103,6 +109,7 @@ impl Default for TurnConfig {
             alternate_server: None,
             gather_microseconds: 100,
             data_plane: DataPlane::Auto,
+            workers: 1,
         }
     }
 }
@@ -223,7 +230,22 @@ impl TurnConfig {
         if self.gather_microseconds > 1_000 {
             return unusable("turn.gather_microseconds", "must be 0 to 1000");
         }
+        if self.workers > MAX_WORKERS {
+            return unusable("turn.workers", "must be 0 to 64");
+        }
+        if self.workers > 1 && !self.data_plane.is_batched() {
+            return unusable("turn.workers", "several need Linux and data_plane = \"auto\"; set it to 1");
+        }
         Ok(())
+    }
+
+    /// How many threads relay.
+    pub(super) fn worker_count(&self) -> u32 {
+        let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        match self.workers {
+            0 if self.data_plane.is_batched() => processors().clamp(1, MAX_WORKERS),
+            count => count.clamp(1, MAX_WORKERS),
+        }
     }
 
     pub(super) fn ports(&self) -> RangeInclusive<u16> {
@@ -314,6 +336,8 @@ mod tests {
             ("realm = \"\"", "turn.realm"),
             ("users = [{ name = \"\", password = \"x\" }]", "turn.users"),
             ("gather_microseconds = 5000", "turn.gather_microseconds"),
+            ("workers = 65", "turn.workers"),
+            ("workers = 2\ndata_plane = \"portable\"", "turn.workers"),
             ("stun_server = \"stun.example.org\"", "turn.stun_server"),
             ("stun_server = \"a:1\"\nexternal_addresses = [\"192.0.2.1\"]", "turn.stun_server"),
             ("stun_server_seconds = 0", "turn.stun_server_seconds"),

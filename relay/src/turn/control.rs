@@ -1,4 +1,4 @@
-//! How the rest of the relay talks to the worker: a bounded queue, and a bell that wakes it.
+//! How the rest of the relay talks to the workers: a bounded queue each, and a bell that wakes it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::poller::Waker;
 use super::snapshot::Snapshot;
+use super::steering::Steering;
 use super::stream_queue::StreamQueue;
 
 /// Controls that may wait. Streams that send more wait, and so stop being read; members that do not fit get no TURN.
 const CONTROLS: usize = 1024;
 
-/// What the worker is told.
+/// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Control {
     /// Says who bears the credentials with this tag.
@@ -46,7 +47,7 @@ pub(super) enum Ended {
 pub(super) struct StreamId(u64);
 
 /// What may change while running.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) secrets: Vec<SharedSecret>,
     pub(super) users: Vec<StaticUser>,
@@ -105,24 +106,24 @@ pub(super) struct Inlet {
     pub(super) bell: Arc<Bell>,
 }
 
-/// A way to talk to the worker.
+/// A way to talk to one worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Controller {
+pub(super) struct Line {
     controls: mpsc::Sender<Control>,
     ended: mpsc::UnboundedSender<Ended>,
     bell: Arc<Bell>,
 }
 
-pub(super) fn channel(bell: Arc<Bell>) -> (Controller, Inlet) {
+pub(super) fn channel(bell: Arc<Bell>) -> (Line, Inlet) {
     let (controls, control_inlet) = mpsc::channel(CONTROLS);
     let (ended, ended_inlet) = mpsc::unbounded_channel();
     let inlet = Inlet { controls: control_inlet, ended: ended_inlet, bell: Arc::clone(&bell) };
-    (Controller { controls, ended, bell }, inlet)
+    (Line { controls, ended, bell }, inlet)
 }
 
-impl Controller {
+impl Line {
     /// Does not wait.
-    pub(super) fn try_tell(&self, control: Control) -> Result<(), Unavailable> {
+    fn try_tell(&self, control: Control) -> Result<(), Unavailable> {
         let told = self.controls.try_send(control).map_err(|_| Unavailable);
         self.bell.ring();
         told
@@ -145,15 +146,77 @@ impl Controller {
         StreamId(self.bell.next_stream.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What happened so far; `None` when the worker is gone.
+    pub(super) fn stop(&self) {
+        self.bell.stop();
+    }
+}
+
+/// A way to talk to the workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Controller {
+    lines: Arc<[Line]>,
+    steering: Steering,
+}
+
+impl Controller {
+    /// One line to each worker that clients are steered to.
+    pub(super) fn new(lines: Vec<Line>, steering: Steering) -> Self {
+        Self { lines: lines.into(), steering }
+    }
+
+    /// To the worker that serves this client, over whatever transport. `None` when there is no worker at all.
+    pub(super) fn line_for(&self, client: IpAddr) -> Option<&Line> {
+        self.lines.get(self.steering.worker_of(client))
+    }
+
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    async fn tell_all(&self, control: impl Fn() -> Control) -> Result<(), Unavailable> {
+        for line in &*self.lines {
+            line.tell(control()).await?;
+        }
+        Ok(())
+    }
+
+    /// Says who bears the credentials with this tag. Does not wait.
+    pub(super) fn set_member(&self, tag: &str, member: &RoomMember) -> Result<(), Unavailable> {
+        let told = |line: &Line| line.try_tell(Control::SetMember { tag: tag.to_owned(), member: member.clone() });
+        self.lines.iter().try_for_each(told)
+    }
+
+    /// Says that the bearer of this tag has left.
+    pub(super) fn member_gone(&self, tag: &str) {
+        self.lines.iter().for_each(|line| line.ended(Ended::Member(tag.to_owned())));
+    }
+
+    /// Changes the rules. When it returns, they are in force everywhere.
+    pub(super) async fn reload(&self, rules: &Rules) {
+        // Without workers there is nothing to change.
+        let _ = self.tell_all(|| Control::Reload(Box::new(rules.clone()))).await;
+        // Each worker answers in order.
+        self.snapshot().await;
+    }
+
+    /// Says at which addresses others see this host.
+    pub(super) async fn set_external(&self, addresses: &[IpAddr]) -> Result<(), Unavailable> {
+        self.tell_all(|| Control::External(addresses.to_vec())).await
+    }
+
+    /// What happened so far at all workers together; `None` when one is gone.
     pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Control::Snapshot(reply)).await.ok()?;
-        answer.await.ok()
+        let mut sum = Snapshot::default();
+        for line in &*self.lines {
+            let (reply, answer) = oneshot::channel();
+            line.tell(Control::Snapshot(reply)).await.ok()?;
+            sum = sum + answer.await.ok()?;
+        }
+        Some(sum)
     }
 
     /// Takes no new allocations from now on; those that are go on.
     pub(crate) async fn drain(&self) {
-        let _ = self.tell(Control::Drain).await;
+        let _ = self.tell_all(|| Control::Drain).await;
     }
 }

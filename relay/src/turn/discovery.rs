@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::net::{UdpSocket, lookup_host};
 use tracing::{debug, info, warn};
 
-use super::control::{Control, Controller};
+use super::control::Controller;
 use crate::doctor::seen_address;
 
-/// Asks again and again, and tells the worker when the answer is another one. Without an answer the last one stays:
+/// Asks again and again, and tells the workers when the answer is another one. Without an answer the last one stays:
 /// a lost packet must not cut anybody off.
 pub(crate) async fn run(server: String, every: Duration, controller: Controller) {
     let mut known = Vec::new();
@@ -23,7 +23,7 @@ pub(crate) async fn run(server: String, every: Duration, controller: Controller)
         if !found.is_empty() && found != known {
             info!("others see this host at another address than before");
             debug!(addresses = ?found, "external addresses");
-            if controller.tell(Control::External(found.clone())).await.is_err() {
+            if controller.set_external(&found).await.is_err() {
                 return;
             }
             known = found;

@@ -8,7 +8,7 @@ use nix::ifaddrs::getifaddrs;
 use tracing::warn;
 
 /// Relay addresses and all own ones, for as long as they stay the same.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct HostAddresses {
     listen: IpAddr,
     /// Bound where given, whatever interfaces there are.

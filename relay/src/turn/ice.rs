@@ -8,7 +8,7 @@ use lanyard_protocol::{MailboxId, MemberNumber};
 use lanyard_turn_core::{MemberId, RoomId, RoomMember, SharedSecret};
 use tracing::warn;
 
-use super::control::{Control, Controller, Ended};
+use super::control::Controller;
 use crate::ice::{IceProvider, IceRequest, stun_server};
 
 /// How long a credential opens new allocations. Signaling renews it in time.
@@ -25,7 +25,7 @@ pub(crate) struct TurnPorts {
 /// STUN and TURN of this relay, with credentials bound to mailbox and member.
 ///
 /// A username is `expiry:tag`. The tag is random, so that it says nothing to others; which room and member it stands for
-/// is known to the worker alone.
+/// is known to the workers alone.
 #[derive(Debug)]
 pub(crate) struct TurnIce {
     ports: TurnPorts,
@@ -62,8 +62,8 @@ impl IceProvider for TurnIce {
             observed: vec![request.client],
             transport_addresses: Vec::new(),
         };
-        // The worker must know the tag before anybody uses it, and the address may be another one since.
-        if self.controller.try_tell(Control::SetMember { tag: tag.clone(), member }).is_err() {
+        // The workers must know the tag before anybody uses it, and the address may be another one since.
+        if self.controller.set_member(tag, &member).is_err() {
             warn!("too busy to relay for one more device");
             return servers;
         }
@@ -79,7 +79,7 @@ impl IceProvider for TurnIce {
 
     fn member_gone(&mut self, mailbox: MailboxId, member: MemberNumber) {
         if let Some(tag) = self.tags.remove(&(mailbox, member)) {
-            self.controller.ended(Ended::Member(tag));
+            self.controller.member_gone(&tag);
         }
     }
 }

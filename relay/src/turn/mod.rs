@@ -1,9 +1,11 @@
 //! STUN and TURN: sockets around `lanyard-turn-core`.
 //!
-//! One thread owns the machine and all UDP sockets (`worker`, `net`): it waits with epoll, reads many datagrams in one call
+//! A thread owns a machine and its UDP sockets (`worker`, `net`): it waits with epoll, reads many datagrams in one call
 //! (`datagrams`), lets the machine decide about each, and sends what results in few calls (`outgoing`). Clients over TCP
 //! and TLS are served by async tasks, which hand whole messages to that thread through a bounded queue (`control`) and
-//! write what comes back (`stream_queue`). Signaling tells it which credentials belong together (`ice`).
+//! write what comes back (`stream_queue`). Signaling tells it which credentials belong together (`ice`). There may be
+//! several such threads, each for the clients that are steered to it (`steering`); what they must know together is in the
+//! machine's ledger.
 
 #[cfg(target_os = "linux")]
 mod batch;
@@ -20,6 +22,7 @@ mod pace;
 mod poller;
 mod snapshot;
 mod sockets;
+mod steering;
 pub(crate) mod stream;
 mod stream_queue;
 mod worker;
@@ -30,7 +33,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use lanyard_turn_core::{Server, SharedSecret};
+use lanyard_turn_core::{Ledger, Server, SharedSecret};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
@@ -39,13 +42,15 @@ use crate::config::StunConfig;
 pub use batch::ManySources;
 use config::TurnConfig;
 pub(crate) use control::Controller;
-use control::{Bell, Control, Rules};
+use control::{Bell, Line, Rules};
 use host::HostAddresses;
 pub(crate) use ice::{TurnIce, TurnPorts};
 use net::Net;
 use pace::Pace;
 use poller::Poller;
 pub(crate) use snapshot::Snapshot;
+use sockets::{Binder, Door, Listener};
+use steering::Steering;
 use stream::StreamDoor;
 use worker::Worker;
 
@@ -59,23 +64,22 @@ pub(crate) struct Turn {
     pub(crate) controller: Controller,
     secret: SharedSecret,
     stop_streams: watch::Sender<bool>,
-    bell: Arc<Bell>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Turn {
     /// Binds and serves.
     pub(crate) fn start(stun: &StunConfig, turn: &TurnConfig) -> io::Result<Self> {
-        let (listeners, discovery) = match stun.alternate {
+        let steering = Steering::new(turn.worker_count(), rand::random());
+        let binder = Binder { data_plane: turn.data_plane, steering };
+        let (doors, discovery) = match stun.alternate {
             Some(alternate) => {
-                let (listeners, discovery) =
-                    sockets::bind_discovery(stun.listen, alternate, stun.port_tries, turn.data_plane)?;
-                (listeners, Some(discovery))
+                let (doors, discovery) = binder.discovery(stun.listen, alternate, stun.port_tries)?;
+                (doors, Some(discovery))
             }
-            None => (sockets::bind_listeners(stun.listen, stun.port_tries, turn.data_plane)?, None),
+            None => (binder.doors(stun.listen, stun.port_tries)?, None),
         };
-        let port = listeners.first().map_or(0, |listener| listener.local.port());
-        let address = SocketAddr::new(listeners.first().map_or(stun.listen.ip(), |one| one.local.ip()), port);
+        let address = doors.first().map_or(stun.listen, |door| door.local);
         let secret = SharedSecret::new(rand::random::<[u8; SECRET_BYTES]>());
         let relays = turn.enabled;
         let mut host = HostAddresses::new(stun.listen.ip(), &turn.relay_addresses, &turn.external_addresses);
@@ -95,22 +99,18 @@ impl Turn {
         if let Err(error) = raise_file_limit() {
             warn!(%error, "the number of allocations is limited by that of open files");
         }
-        let data_plane = turn.data_plane;
-        let (poller, waker) = Poller::new(data_plane)?;
-        let bell = Arc::new(Bell::new(waker));
-        let (controller, inlet) = control::channel(Arc::clone(&bell));
-        let (ports, pause, alternate) = (turn.ports(), turn.pause(), turn.alternate());
-        let most_allocations = turn.allocations;
-        let thread = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
-            widen_file_table(most_allocations);
-            let server = Server::new(config, rand::random(), Instant::now());
-            match Net::new(data_plane, poller, listeners, ports) {
-                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause), alternate).run(),
-                Err(error) => error!(%error, "STUN and TURN do not work"),
-            }
-        })?;
+        let mut threads = Vec::new();
+        let mut lines = Vec::new();
+        let ledger = (steering.workers() > 1).then(|| Ledger::new(rand::random(), Instant::now()));
+        for (number, listeners) in by_worker(doors).into_iter().enumerate() {
+            let plan = Plan { config: config.clone(), ledger: ledger.clone(), host: host.clone(), listeners };
+            let (line, thread) = plan.start(number, turn)?;
+            lines.push(line);
+            threads.push(thread);
+        }
         let stop_streams = watch::Sender::new(false);
-        Ok(Self { address, controller, secret, stop_streams, bell, thread: Some(thread) })
+        let controller = Controller::new(lines, steering);
+        Ok(Self { address, controller, secret, stop_streams, threads })
     }
 
     /// What mints credentials for members of mailboxes.
@@ -128,8 +128,7 @@ impl Turn {
             limits: turn.limits(),
             alternate: turn.alternate(),
         };
-        // Without a worker there is nothing to change.
-        let _ = self.controller.tell(Control::Reload(Box::new(rules))).await;
+        self.controller.reload(&rules).await;
     }
 
     /// Where clients over TCP and TLS come in.
@@ -141,6 +140,53 @@ impl Turn {
     pub(crate) fn stop_streams(&self) {
         self.stop_streams.send_replace(true);
     }
+}
+
+/// What a worker is made of.
+struct Plan {
+    config: lanyard_turn_core::Config,
+    /// With the other workers, where there are any.
+    ledger: Option<Ledger>,
+    host: HostAddresses,
+    listeners: Vec<Listener>,
+}
+
+impl Plan {
+    /// Starts its thread.
+    fn start(self, number: usize, turn: &TurnConfig) -> io::Result<(Line, JoinHandle<()>)> {
+        let Self { config, ledger, host, listeners } = self;
+        let data_plane = turn.data_plane;
+        let (poller, waker) = Poller::new(data_plane)?;
+        let (line, inlet) = control::channel(Arc::new(Bell::new(waker)));
+        let (ports, pause, alternate) = (turn.ports(), turn.pause(), turn.alternate());
+        // All threads share one table.
+        let most_files = if number == 0 { turn.allocations } else { 0 };
+        let thread = std::thread::Builder::new().name(format!("turn-{number}")).spawn(move || {
+            widen_file_table(most_files);
+            let (seed, now) = (rand::random(), Instant::now());
+            let server = match ledger {
+                Some(ledger) => Server::with_ledger(config, seed, now, ledger),
+                None => Server::new(config, seed, now),
+            };
+            match Net::new(data_plane, poller, listeners, ports) {
+                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause), alternate).run(),
+                Err(error) => error!(%error, "STUN and TURN do not work"),
+            }
+        })?;
+        Ok((line, thread))
+    }
+}
+
+/// The listeners of each worker: one of each door.
+fn by_worker(doors: Vec<Door>) -> Vec<Vec<Listener>> {
+    let mut workers: Vec<Vec<Listener>> = Vec::new();
+    for (number, listener) in doors.into_iter().flat_map(|door| door.listeners.into_iter().enumerate()) {
+        match workers.get_mut(number) {
+            Some(listeners) => listeners.push(listener),
+            None => workers.push(vec![listener]),
+        }
+    }
+    workers
 }
 
 /// Each allocation is a file, and the usual limit is one for programs with a handful.
@@ -181,8 +227,8 @@ fn widen_file_table(_: u32) {}
 impl Drop for Turn {
     fn drop(&mut self) {
         self.stop_streams();
-        self.bell.stop();
-        if let Some(thread) = self.thread.take() {
+        self.controller.lines().iter().for_each(Line::stop);
+        for thread in self.threads.drain(..) {
             // It panicked, which its own message says.
             let _ = thread.join();
         }

@@ -38,7 +38,7 @@ impl Packet {
 }
 
 /// What became of packets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, derive_more::Add)]
 pub(crate) struct SendCounters {
     /// Datagrams handed to the kernel.
     pub(crate) datagrams: u64,

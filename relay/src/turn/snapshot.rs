@@ -1,12 +1,13 @@
-//! What the worker has done, at one moment.
+//! What the workers have done, at one moment.
 
+use derive_more::Add;
 use lanyard_turn_core::{Metrics, Traffic, Transport};
 
 use super::outgoing::SendCounters;
 use crate::metrics::{Exposition, Figure, label, plain};
 
-/// Figures of the worker.
-#[derive(Debug, Clone, Copy, Default)]
+/// Figures of one worker, or of all together.
+#[derive(Debug, Clone, Copy, Default, Add)]
 pub(crate) struct Snapshot {
     /// Of the machine.
     pub(crate) server: Metrics,
@@ -22,13 +23,13 @@ pub(crate) struct Snapshot {
     pub(crate) relay_overflow: u64,
     /// ICMP errors that packets to peers caused.
     pub(crate) icmp_errors: u64,
-    /// Times the worker woke up.
+    /// Times a worker woke up.
     pub(crate) wakes: u64,
     /// Streams of clients over TCP and TLS.
     pub(crate) streams: u64,
     /// Messages for streams that were dropped because the client did not read.
     pub(crate) stream_overflow: u64,
-    /// Bytes of receive buffer that the system granted to the listener.
+    /// Bytes of receive buffer that the system granted to the listeners.
     pub(crate) listener_buffer_bytes: u64,
 }
 
@@ -95,7 +96,7 @@ impl Snapshot {
         ];
         page.counter("turn_dropped_total", "Packets dropped.", &dropped.map(|(why, count)| (label("why", why), count)));
         page.counter("turn_icmp_errors_total", "ICMP errors that peers' side sent.", &[plain(self.icmp_errors)]);
-        page.counter("turn_wakes_total", "Times the worker woke up.", &[plain(self.wakes)]);
+        page.counter("turn_wakes_total", "Times a worker woke up.", &[plain(self.wakes)]);
         page.counter("turn_receive_calls_total", "System calls that read.", &[plain(self.receive_calls)]);
         page.counter("turn_send_calls_total", "System calls that sent.", &[plain(sent.calls)]);
         page.counter("turn_sent_datagrams_total", "Datagrams sent.", &[plain(sent.datagrams)]);

@@ -18,6 +18,7 @@ use super::config::DataPlane;
 #[cfg(target_os = "linux")]
 use super::icmp;
 use super::outgoing::SocketNumber;
+use super::steering::Steering;
 
 /// Bytes of a receive buffer that are asked for: some 50 ms of a fast link.
 const BUFFER_BYTES: usize = 4 << 20;
@@ -51,82 +52,128 @@ impl Listener {
     }
 }
 
-/// Binds `wanted`, or one of the next ports when it is taken. `[::]` is one socket for each family on one port.
-pub(super) fn bind_listeners(wanted: SocketAddr, port_tries: u16, data_plane: DataPlane) -> io::Result<Vec<Listener>> {
-    let mut address = wanted;
-    for tries_left in (0..port_tries.max(1)).rev() {
-        match bind_both_families(address, data_plane) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 && address.port() < u16::MAX => {
-                // Any port means another one each time.
-                address.set_port(if address.port() == 0 { 0 } else { address.port() + 1 });
-            }
-            result => return result,
-        }
-    }
-    Err(io::ErrorKind::AddrInUse.into())
+/// One address, with a socket for each worker.
+pub(super) struct Door {
+    pub(super) local: SocketAddr,
+    pub(super) listeners: Vec<Listener>,
 }
 
-/// Binds both addresses at both ports (RFC 5780 §6). The first of what is returned is `wanted`'s, as without.
-pub(super) fn bind_discovery(
-    wanted: SocketAddr,
-    alternate: SocketAddr,
-    port_tries: u16,
-    data_plane: DataPlane,
-) -> io::Result<(Vec<Listener>, Discovery)> {
-    let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
-    // Any port that is free at one address may be taken at the other.
-    for _ in 0..FREE_PORT_TRIES {
-        let first = bind_listeners(wanted, port_tries, data_plane)?;
-        let Some(primary) = first.first().map(|listener| listener.local) else { continue };
-        let rest = [SocketAddr::new(alternate.ip(), primary.port()), alternate];
-        match rest.into_iter().map(|address| bind_listener(address, data_plane)).collect::<io::Result<Vec<_>>>() {
-            Ok(rest) => {
-                let Some(alternate) = rest.last().map(|listener| listener.local) else { continue };
-                match bind_listener(SocketAddr::new(primary.ip(), alternate.port()), data_plane) {
-                    Ok(last) => {
-                        let listeners = first.into_iter().chain(rest).chain([last]).collect();
-                        return Ok((listeners, Discovery { primary, alternate }));
-                    }
-                    Err(error) => taken = error,
+/// How doors are bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Binder {
+    pub(super) data_plane: DataPlane,
+    pub(super) steering: Steering,
+}
+
+impl Binder {
+    /// Binds `wanted`, or one of the next ports when it is taken. `[::]` is a door for each family on one port.
+    pub(super) fn doors(self, wanted: SocketAddr, port_tries: u16) -> io::Result<Vec<Door>> {
+        let mut address = wanted;
+        for tries_left in (0..port_tries.max(1)).rev() {
+            match self.both_families(address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 && address.port() < u16::MAX =>
+                {
+                    // Any port means another one each time.
+                    address.set_port(if address.port() == 0 { 0 } else { address.port() + 1 });
                 }
+                result => return result,
             }
-            Err(error) => taken = error,
         }
-        if taken.kind() != io::ErrorKind::AddrInUse || wanted.port() != 0 && alternate.port() != 0 {
-            break;
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    /// Binds both addresses at both ports (RFC 5780 §6). The first of what is returned is `wanted`'s, as without.
+    pub(super) fn discovery(
+        self,
+        wanted: SocketAddr,
+        alternate: SocketAddr,
+        port_tries: u16,
+    ) -> io::Result<(Vec<Door>, Discovery)> {
+        let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
+        // Any port that is free at one address may be taken at the other.
+        for _ in 0..FREE_PORT_TRIES {
+            let first = self.doors(wanted, port_tries)?;
+            let Some(primary) = first.first().map(|door| door.local) else { continue };
+            let rest = [SocketAddr::new(alternate.ip(), primary.port()), alternate];
+            match rest.into_iter().map(|address| self.door(address)).collect::<io::Result<Vec<_>>>() {
+                Ok(rest) => {
+                    let Some(alternate) = rest.last().map(|door| door.local) else { continue };
+                    match self.door(SocketAddr::new(primary.ip(), alternate.port())) {
+                        Ok(last) => {
+                            let doors = first.into_iter().chain(rest).chain([last]).collect();
+                            return Ok((doors, Discovery { primary, alternate }));
+                        }
+                        Err(error) => taken = error,
+                    }
+                }
+                Err(error) => taken = error,
+            }
+            if taken.kind() != io::ErrorKind::AddrInUse || wanted.port() != 0 && alternate.port() != 0 {
+                break;
+            }
+        }
+        Err(taken)
+    }
+
+    fn both_families(self, address: SocketAddr) -> io::Result<Vec<Door>> {
+        if !(address.is_ipv6() && address.ip().is_unspecified()) {
+            return Ok(vec![self.door(address)?]);
+        }
+        let v4 = self.door(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))?;
+        let v6 = self.door(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), v4.local.port()));
+        match v6 {
+            Ok(v6) => Ok(vec![v6, v4]),
+            Err(error) if crate::listener::is_without_ipv6(&error) => Ok(vec![v4]),
+            Err(error) => Err(error),
         }
     }
-    Err(taken)
+
+    fn door(self, address: SocketAddr) -> io::Result<Door> {
+        let alone = self.listener(address, |_| Ok(()))?;
+        let local = alone.local;
+        let workers = self.steering.workers();
+        if workers == 1 {
+            return Ok(Door { local, listeners: vec![alone] });
+        }
+        // A shared port would be shared with another relay of the same user, too. Now it is known that there is none.
+        drop(alone);
+        let listener = |number: u32| {
+            self.listener(local, |socket| {
+                share_port(socket)?;
+                if number == 0 { self.steering.attach(socket, local.is_ipv4()) } else { Ok(()) }
+            })
+        };
+        Ok(Door { local, listeners: (0..workers).map(listener).collect::<io::Result<_>>()? })
+    }
+
+    fn listener(self, address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Listener> {
+        let socket = open(address)?;
+        tune(&socket, self.data_plane);
+        #[cfg(target_os = "linux")]
+        if self.data_plane.is_batched() && address.ip().is_unspecified() {
+            match address {
+                SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            }
+        }
+        prepare(&socket)?;
+        socket.bind(&address.into())?;
+        let buffer_bytes = socket.recv_buffer_size()?;
+        let socket = UdpSocket::from_std(socket.into());
+        let local = socket.local_addr()?;
+        Ok(Listener { socket, local, buffer_bytes })
+    }
 }
 
-fn bind_both_families(address: SocketAddr, data_plane: DataPlane) -> io::Result<Vec<Listener>> {
-    if !(address.is_ipv6() && address.ip().is_unspecified()) {
-        return Ok(vec![bind_listener(address, data_plane)?]);
-    }
-    let v4 = bind_listener(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), data_plane)?;
-    let v6 = bind_listener(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), v4.local.port()), data_plane);
-    match v6 {
-        Ok(v6) => Ok(vec![v6, v4]),
-        Err(error) if crate::listener::is_without_ipv6(&error) => Ok(vec![v4]),
-        Err(error) => Err(error),
-    }
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
 }
 
-fn bind_listener(address: SocketAddr, data_plane: DataPlane) -> io::Result<Listener> {
-    let socket = open(address)?;
-    tune(&socket, data_plane);
-    #[cfg(target_os = "linux")]
-    if data_plane.is_batched() && address.ip().is_unspecified() {
-        match address {
-            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
-        }
-    }
-    socket.bind(&address.into())?;
-    let buffer_bytes = socket.recv_buffer_size()?;
-    let socket = UdpSocket::from_std(socket.into());
-    let local = socket.local_addr()?;
-    Ok(Listener { socket, local, buffer_bytes })
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A socket that never waits.
@@ -313,11 +360,18 @@ mod tests {
 
     use super::*;
 
-    const AUTO: DataPlane = DataPlane::Auto;
+    fn binder(workers: u32) -> Binder {
+        Binder { data_plane: DataPlane::Auto, steering: Steering::new(workers, rand::random()) }
+    }
+
+    fn one_listener(wanted: SocketAddr, port_tries: u16) -> io::Result<Vec<Listener>> {
+        let doors = binder(1).doors(wanted, port_tries)?;
+        Ok(doors.into_iter().flat_map(|door| door.listeners).collect())
+    }
 
     #[test]
     fn wildcard_of_both_families_shares_one_port() {
-        let listeners = bind_listeners("[::]:0".parse().unwrap(), 1, AUTO).unwrap();
+        let listeners = one_listener("[::]:0".parse().unwrap(), 1).unwrap();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
         let client_of = |server: &str| {
@@ -360,11 +414,57 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn kernel_steers_each_source_to_the_worker_that_its_streams_go_to() {
+        let binder = binder(3);
+        for own in ["127.0.0.1:0", "[::1]:0"] {
+            let doors = binder.doors(own.parse().unwrap(), 1).unwrap();
+            let Door { local, listeners } = &doors[0];
+            assert!(UdpSocket::bind(local).is_err(), "the port is taken for everybody else");
+            let mut workers = std::collections::BTreeSet::new();
+            for n in 0..100_u16 {
+                // Of IPv6, addresses that this host need not have.
+                let source = if local.is_ipv4() {
+                    IpAddr::from([127, 0, 1, n as u8])
+                } else {
+                    IpAddr::from([0x2001, 0xdb8, n, 9 * n, 1, 2, 3, n])
+                };
+                let client = open(SocketAddr::new(source, 0)).unwrap();
+                if source.is_ipv6() {
+                    client.set_freebind_v6(true).unwrap();
+                }
+                client.bind(&SocketAddr::new(source, 0).into()).unwrap();
+                client.send_to(&n.to_be_bytes(), &(*local).into()).unwrap();
+                let worker = binder.steering.worker_of(source);
+                let mut buffer = [0; 8];
+                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+                while let Err(error) = listeners[worker].socket.recv(&mut buffer) {
+                    assert!(std::time::Instant::now() < deadline, "{source} should come to worker {worker}: {error}");
+                }
+                assert_eq!(buffer[..2], n.to_be_bytes());
+                workers.insert(worker);
+            }
+            assert_eq!(workers.len(), 3);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn port_of_another_relay_with_several_workers_is_taken() {
+        let first = binder(2).doors("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        for workers in [1, 2] {
+            let error = binder(workers).doors(first[0].local, 1).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(binder(workers).doors(first[0].local, 20).unwrap()[0].local.port() > first[0].local.port());
+        }
+    }
+
     #[test]
     fn taken_port_makes_the_next_one_ours() {
-        let first = bind_listeners("127.0.0.1:0".parse().unwrap(), 1, AUTO).unwrap();
-        let second = bind_listeners(first[0].local, 20, AUTO).unwrap();
+        let first = one_listener("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let second = one_listener(first[0].local, 20).unwrap();
         assert!(second[0].local.port() > first[0].local.port());
-        assert_eq!(bind_listeners(first[0].local, 1, AUTO).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(one_listener(first[0].local, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

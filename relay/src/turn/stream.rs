@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::control::{Control, Controller, Ended, StreamId};
+use super::control::{Control, Controller, Ended, Line, StreamId};
 use super::stream_queue::StreamQueue;
 
 /// Time for a message that was begun, the first one included.
@@ -34,14 +34,14 @@ pub(crate) struct StreamDoor {
 
 /// Tells the worker when the task ends, however it does.
 struct Registration<'a> {
-    controller: &'a Controller,
+    line: &'a Line,
     id: StreamId,
     tuple: FiveTuple,
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.controller.ended(Ended::Stream(self.id, self.tuple));
+        self.line.ended(Ended::Stream(self.id, self.tuple));
     }
 }
 
@@ -61,17 +61,18 @@ impl StreamDoor {
     ) {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let tuple = FiveTuple { transport, client: canonical(client), server: canonical(server) };
-        let id = self.controller.next_stream();
+        let Some(line) = self.controller.line_for(tuple.client.ip()) else { return };
+        let id = line.next_stream();
         let queue = Arc::new(StreamQueue::default());
         let opened = Control::StreamOpened { stream: id, tuple, queue: Arc::clone(&queue) };
-        if self.controller.tell(opened).await.is_err() {
+        if line.tell(opened).await.is_err() {
             return;
         }
-        let _registration = Registration { controller: &self.controller, id, tuple };
+        let _registration = Registration { line, id, tuple };
         let (reader, writer) = tokio::io::split(stream);
         let mut stopping = self.stopping.clone();
         let ended = tokio::select! {
-            ended = read(reader, tuple, &self.controller) => ended,
+            ended = read(reader, tuple, line) => ended,
             ended = write(writer, transport, &queue) => ended,
             _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
         };
@@ -82,7 +83,7 @@ impl StreamDoor {
 }
 
 /// Hands whole messages on; waits while the worker has much to do, so that the client is slowed down.
-async fn read(mut reader: impl AsyncRead + Unpin, tuple: FiveTuple, controller: &Controller) -> io::Result<()> {
+async fn read(mut reader: impl AsyncRead + Unpin, tuple: FiveTuple, line: &Line) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(READ_BYTES);
     let mut is_first = true;
     loop {
@@ -98,7 +99,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, tuple: FiveTuple, controller: 
         is_first = false;
         let rest = buffer.split_off(whole);
         let messages = std::mem::replace(&mut buffer, rest);
-        if controller.tell(Control::StreamMessages { tuple, messages }).await.is_err() {
+        if line.tell(Control::StreamMessages { tuple, messages }).await.is_err() {
             return Ok(());
         }
     }
