@@ -1,7 +1,6 @@
 //! What stands in `deploy/`, started; and how the relay ends.
 #![expect(clippy::unwrap_used, reason = "a failed test is what they are for")]
 
-use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lanyard_tests::program::{Program, built};
 use lanyard_tests::turn::client::TurnClient;
+use lanyard_tests::turn::metrics::{figure, get};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -45,15 +45,6 @@ fn start_relay_with(folder: &Path, more: &str, turn: &str) -> (Program, SocketAd
     (relay, SocketAddr::new(LOOPBACK, http), SocketAddr::new(LOOPBACK, stun))
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// Two clients with a channel to each other.
 fn connected(stun: SocketAddr) -> (TurnClient, TurnClient) {
     let client = || TurnClient::udp(LOOPBACK, stun, "meet", "north-of-the-river").unwrap();
@@ -61,11 +52,6 @@ fn connected(stun: SocketAddr) -> (TurnClient, TurnClient) {
     let (relayed, peer) = (one.allocate().unwrap(), other.allocate().unwrap());
     assert_eq!((one.bind(0x4000, peer).unwrap(), other.bind(0x4000, relayed).unwrap()), (0, 0));
     (one, other)
-}
-
-fn figure(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find(|line| line.rsplit_once(' ').is_some_and(|(key, _)| key == name));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
 }
 
 #[test]
@@ -117,7 +103,10 @@ fn new_clients_are_sent_to_the_other_relay_while_one_drains() {
         is_done.store(true, Ordering::Relaxed);
         assert!(lost.unwrap().starts_with("0 "), "{}", tool.printed());
     });
-    assert!(figure(&get(http, "/metrics"), "lanyard_turn_allocations_total") > 0, "the other relay was used");
+    assert!(
+        figure(&get(http, "/metrics").unwrap(), "lanyard_turn_allocations_total").unwrap() > 0,
+        "the other relay was used"
+    );
 }
 
 #[test]
@@ -142,16 +131,20 @@ fn metrics_of_the_program_count_what_was_relayed_and_refused() {
     }
     let mut stranger = TurnClient::udp(LOOPBACK, stun, "meet", "south-of-the-river").unwrap();
     assert!(stranger.allocate().is_err());
-    let metrics = get(http, "/metrics");
-    assert_eq!(figure(&metrics, "lanyard_turn_allocations"), 2);
+    let metrics = get(http, "/metrics").unwrap();
+    assert_eq!(figure(&metrics, "lanyard_turn_allocations").unwrap(), 2);
     for direction in ["to_peer", "to_client"] {
         let labels = format!("{{direction=\"{direction}\",transport=\"udp\"}}");
-        assert_eq!(figure(&metrics, &format!("lanyard_turn_relayed_packets_total{labels}")), 2);
-        assert_eq!(figure(&metrics, &format!("lanyard_turn_relayed_bytes_total{labels}")), 13);
+        assert_eq!(figure(&metrics, &format!("lanyard_turn_relayed_packets_total{labels}")).unwrap(), 2);
+        assert_eq!(figure(&metrics, &format!("lanyard_turn_relayed_bytes_total{labels}")).unwrap(), 13);
     }
-    assert_eq!(figure(&metrics, "lanyard_turn_refusals_total{why=\"challenge\"}"), 3, "each client's first request");
-    assert_eq!(figure(&metrics, "lanyard_turn_refusals_total{why=\"wrong_credentials\"}"), 1);
-    assert!(figure(&metrics, "lanyard_turn_send_calls_total") > 0);
+    assert_eq!(
+        figure(&metrics, "lanyard_turn_refusals_total{why=\"challenge\"}").unwrap(),
+        3,
+        "each client's first request"
+    );
+    assert_eq!(figure(&metrics, "lanyard_turn_refusals_total{why=\"wrong_credentials\"}").unwrap(), 1);
+    assert!(figure(&metrics, "lanyard_turn_send_calls_total").unwrap() > 0);
     for word in ["127.0.0.1", "meet", "river"] {
         assert!(!metrics.contains(&format!("\"{word}")), "no label names {word}");
     }
@@ -199,8 +192,8 @@ fn nginx_passes_page_and_signaling_on_and_hides_nobody() {
     }
 
     // Loopback may read them; who comes through the proxy is somebody else.
-    assert!(get(http, "/metrics").starts_with("HTTP/1.1 200"));
-    assert!(get(SocketAddr::new(LOOPBACK, port), "/metrics").starts_with("HTTP/1.1 404"));
+    assert!(get(http, "/metrics").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(get(SocketAddr::new(LOOPBACK, port), "/metrics").unwrap().starts_with("HTTP/1.1 404"));
     // By itself it would leave its worker behind when it is killed.
     nginx.signal("TERM").unwrap();
     nginx.wait(PATIENCE).unwrap();

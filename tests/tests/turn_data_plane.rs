@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lanyard_tests::turn::client::TurnClient;
-use lanyard_tests::turn::relay::{Echo, Relay, Rules};
+use lanyard_tests::turn::metrics::{figure, get};
+use lanyard_tests::turn::relay::{Echo, PASSWORD, Relay, Rules, USER};
 use lanyard_turn_core::stun::{AttributeKind, Class, Message, Method, decode_xor_address};
 use lanyard_turn_core::{ChannelData, SharedSecret};
 
@@ -25,11 +26,11 @@ fn loopback_socket() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// The fastest way of this system, and the one of every system: both must pass the same tests.
-const DATA_PLANES: [&str; 2] = ["auto", "portable"];
+/// The fastest way of this system, the one of every system, and several workers: all must pass the same tests.
+const DATA_PLANES: [&str; 3] = ["data_plane = \"auto\"", "data_plane = \"portable\"", "workers = 4"];
 
 fn rules_on<'a>(data_plane: &str, users: &'a mut String) -> Rules<'a> {
-    users.push_str(&format!("\ndata_plane = \"{data_plane}\""));
+    users.push_str(&format!("\n{data_plane}"));
     Rules { users, ..Rules::default() }
 }
 
@@ -98,6 +99,44 @@ fn relay_for_busy_peers(relay: &Relay) {
         assert_eq!(client.receive_on(channel).unwrap(), n.to_be_bytes());
     }
     assert_eq!(client.release().unwrap(), 0);
+}
+
+#[test]
+fn clients_of_every_worker_and_transport_are_relayed_to_each_other() {
+    let mut users = Rules::default().users.to_owned();
+    let relay = Relay::start(rules_on("workers = 3", &mut users)).unwrap();
+    let mut clients: Vec<(TurnClient, SocketAddr)> = (0..12)
+        .map(|number| {
+            let own = Ipv4Addr::new(127, 0, 2, number).into();
+            let mut client = match number % 2 {
+                0 => TurnClient::udp(own, relay.udp, USER, PASSWORD),
+                _ => TurnClient::tcp(own, relay.udp, USER, PASSWORD),
+            }
+            .unwrap();
+            let relayed = client.allocate().unwrap();
+            (client, relayed)
+        })
+        .collect();
+    let relayed: Vec<SocketAddr> = clients.iter().map(|(_, relayed)| *relayed).collect();
+    let channel = |number: usize| CHANNEL + u16::try_from(number).unwrap();
+    for (client, _) in &mut clients {
+        for (number, peer) in relayed.iter().enumerate() {
+            assert_eq!(client.bind(channel(number), *peer).unwrap(), 0);
+        }
+    }
+    for from in 0..clients.len() {
+        for to in (0..clients.len()).filter(|to| *to != from) {
+            let payload = [from, to].map(|number| u8::try_from(number).unwrap());
+            clients[from].0.send_on(channel(to), &payload).unwrap();
+            assert_eq!(clients[to].0.receive_on(channel(from)).unwrap(), payload);
+        }
+    }
+    let metrics = get(relay.http, "/metrics").unwrap();
+    assert_eq!(figure(&metrics, "lanyard_turn_allocations").unwrap(), 12, "of all workers");
+    let pairs = 12 * 11;
+    // Within a worker by the short cut, between workers through their sockets.
+    let local = figure(&metrics, "lanyard_turn_local_packets_total").unwrap();
+    assert!((1..pairs).contains(&local), "{local} of {pairs}");
 }
 
 /// Before the rules change, and once they are others.
@@ -191,10 +230,12 @@ fn reload_under_load(data_plane: &str) {
         let mut pumps = Vec::new();
         for (username, password) in allowed.iter().chain(&cut) {
             for transport in ["UDP", "TCP", "TLS"] {
+                // Each from an address of its own, and so at one worker or another.
+                let own = Ipv4Addr::new(127, 0, 1, u8::try_from(pumps.len()).unwrap()).into();
                 let mut client = match transport {
-                    "UDP" => TurnClient::udp(Ipv4Addr::LOCALHOST.into(), relay.udp, username, password),
-                    "TCP" => TurnClient::tcp(relay.udp, username, password),
-                    _ => TurnClient::tls(relay.https, &old_certificate, username, password),
+                    "UDP" => TurnClient::udp(own, relay.udp, username, password),
+                    "TCP" => TurnClient::tcp(own, relay.udp, username, password),
+                    _ => TurnClient::tls(own, relay.https, &old_certificate, username, password),
                 }
                 .unwrap();
                 client.allocate().unwrap();
@@ -223,9 +264,15 @@ fn reload_under_load(data_plane: &str) {
         }
     });
     let (username, password) = &allowed[0];
-    assert!(TurnClient::tls(relay.https, &old_certificate, username, password).is_err(), "the old certificate");
+    assert!(
+        TurnClient::tls(Ipv4Addr::LOCALHOST.into(), relay.https, &old_certificate, username, password).is_err(),
+        "the old certificate"
+    );
     let new_certificate = relay.certificate().unwrap();
-    TurnClient::tls(relay.https, &new_certificate, username, password).unwrap().allocate().unwrap();
+    TurnClient::tls(Ipv4Addr::LOCALHOST.into(), relay.https, &new_certificate, username, password)
+        .unwrap()
+        .allocate()
+        .unwrap();
     let mut bob = TurnClient::udp(Ipv4Addr::LOCALHOST.into(), relay.udp, "bob", "his second").unwrap();
     bob.allocate().unwrap();
 }

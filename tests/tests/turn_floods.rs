@@ -259,7 +259,7 @@ fn connections_that_say_nothing_or_little_do_not_keep_others_out() {
     // Places for unfinished TLS handshakes are few, and free again within seconds.
     let certificate = relay.certificate().unwrap();
     let patience = Instant::now() + Duration::from_secs(30);
-    let served = || TurnClient::tls(relay.https, &certificate, USER, PASSWORD)?.allocate();
+    let served = || TurnClient::tls(Ipv4Addr::LOCALHOST.into(), relay.https, &certificate, USER, PASSWORD)?.allocate();
     while let Err(error) = served() {
         assert!(Instant::now() < patience, "no TLS for a good client: {error:#}");
     }

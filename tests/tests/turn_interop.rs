@@ -127,7 +127,7 @@ fn turnutils_uclient_passes_while_it_sends_mutilated_messages() {
 fn page_and_turn_share_one_port() {
     let relay = relay("any");
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
-    let mut turn = TurnClient::tcp(relay.http, USER, PASSWORD).unwrap();
+    let mut turn = TurnClient::tcp(Ipv4Addr::LOCALHOST.into(), relay.http, USER, PASSWORD).unwrap();
     turn.allocate().unwrap();
     assert_eq!(turn.bind(0x4000, echo.address).unwrap(), 0);
     let mut web = TcpStream::connect(relay.http).unwrap();
@@ -188,15 +188,22 @@ fn forbidden_addresses() -> Vec<IpAddr> {
 
 #[test]
 fn no_probe_reaches_the_relays_own_network() {
+    ["workers = 1", "workers = 3"].into_iter().for_each(probe_the_relays_own_network);
+}
+
+fn probe_the_relays_own_network(workers: &str) {
     // A user who may talk to the public internet, which is more than members of a room may.
-    let relay = relay("public");
+    let users = format!("{}\n{workers}", Rules::default().users);
+    let relay = Relay::start(Rules { policy: "public", users: &users }).unwrap();
     let trap = UdpSocket::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     let trap_port = trap.local_addr().unwrap().port();
     let addresses = forbidden_addresses();
     assert!(addresses.len() >= 120, "{}", addresses.len());
-    let over_tcp = TurnClient::tcp(relay.udp, USER, PASSWORD).unwrap();
-    let over_tls = TurnClient::tls(relay.https, &relay.certificate().unwrap(), USER, PASSWORD).unwrap();
+    let over_tcp = TurnClient::tcp(Ipv4Addr::LOCALHOST.into(), relay.udp, USER, PASSWORD).unwrap();
+    let over_tls =
+        TurnClient::tls(Ipv4Addr::LOCALHOST.into(), relay.https, &relay.certificate().unwrap(), USER, PASSWORD)
+            .unwrap();
     for mut client in [relay.client().unwrap(), over_tcp, over_tls] {
         let relayed = client.allocate().unwrap();
         let mut reached = Vec::new();

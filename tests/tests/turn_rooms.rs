@@ -50,9 +50,18 @@ impl Member {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_reaches_the_other_member_and_nobody_of_another_room() {
-    let relay = tokio::task::spawn_blocking(|| Relay::start(Rules { policy: "room", ..Rules::default() }).unwrap())
-        .await
-        .unwrap();
+    room_keeps_to_itself("workers = 1").await;
+}
+
+/// So many that the members are not all at the same one, but for one run in a thousand.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_at_different_workers_reach_each_other_and_nobody_of_another_room() {
+    room_keeps_to_itself("workers = 32").await;
+}
+
+async fn room_keeps_to_itself(workers: &'static str) {
+    let start = || Relay::start(Rules { policy: "room", users: workers }).unwrap();
+    let relay = tokio::task::spawn_blocking(start).await.unwrap();
     let (ours, theirs) = (MailboxId([1; 16]), MailboxId([2; 16]));
     let one = Member::join(&relay, Ipv4Addr::new(127, 0, 0, 11), ours).await;
     let two = Member::join(&relay, Ipv4Addr::new(127, 0, 0, 12), ours).await;

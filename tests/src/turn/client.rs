@@ -15,6 +15,7 @@ use lanyard_turn_core::{ChannelData, ChannelNumber, StreamFramer};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,6 +64,14 @@ impl Answer {
     }
 }
 
+fn connect(own: IpAddr, server: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(own, 0).into())?;
+    socket.connect(&server.into())?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
 /// A client with credentials.
 pub struct TurnClient {
     link: Link,
@@ -84,21 +93,20 @@ impl TurnClient {
         Ok(Self::over(Link::Udp(socket), username, password))
     }
 
-    /// Over TCP.
+    /// Over TCP, from `own`.
     ///
     /// # Errors
     /// No connection.
-    pub fn tcp(server: SocketAddr, username: &str, password: &str) -> Result<Self> {
-        let stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
+    pub fn tcp(own: IpAddr, server: SocketAddr, username: &str, password: &str) -> Result<Self> {
+        let stream = connect(own, server)?;
         Ok(Self::over(Link::Tcp(stream, StreamFramer::new()), username, password))
     }
 
-    /// Over TLS, to a server with this certificate (PEM) for its address.
+    /// Over TLS, from `own`, to a server with this certificate (PEM) for its address.
     ///
     /// # Errors
     /// No connection, or another certificate.
-    pub fn tls(server: SocketAddr, certificate: &str, username: &str, password: &str) -> Result<Self> {
+    pub fn tls(own: IpAddr, server: SocketAddr, certificate: &str, username: &str, password: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(certificate.as_bytes()) {
             roots.add(certificate?)?;
@@ -108,8 +116,7 @@ impl TurnClient {
         // No ALPN: TURN clients send none.
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let connection = ClientConnection::new(Arc::new(config), ServerName::from(server.ip()))?;
-        let stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
+        let stream = connect(own, server)?;
         let mut stream = StreamOwned::new(connection, stream);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;

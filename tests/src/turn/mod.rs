@@ -3,5 +3,6 @@
 pub mod client;
 pub mod forwarder;
 pub mod load;
+pub mod metrics;
 pub mod process;
 pub mod relay;
