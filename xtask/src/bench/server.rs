@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Relay,
     /// Ours, with `gather_microseconds = 0`.
     RelayAtOnce,
+    /// Ours, with four workers, which share the processor.
+    RelayOfFour,
     /// Debian's coturn.
     Coturn,
     /// A forwarder that does nothing else.
@@ -64,6 +66,7 @@ impl Server {
         let server = match kind {
             Kind::Relay => Self::relay(release, "")?,
             Kind::RelayAtOnce => Self::relay(release, "gather_microseconds = 0")?,
+            Kind::RelayOfFour => Self::relay(release, "workers = 4")?,
             Kind::Coturn => Self::coturn()?,
             Kind::Forwarder => Self::forwarder(release, &[])?,
             Kind::ForwarderOfTrains => Self::forwarder(release, &["trains"])?,

@@ -84,18 +84,20 @@ const fn figure(name: &'static str, load: &'static [&'static str], key: &'static
 }
 
 /// Ours first; the others are what it is compared with.
-const SERVERS: [(&str, Kind); 5] = [
+const SERVERS: [(&str, Kind); 6] = [
     ("Lanyard", Kind::Relay),
     ("coturn", Kind::Coturn),
     ("forwarder", Kind::Forwarder),
     ("forwarder", Kind::ForwarderOfTrains),
     ("gather 0", Kind::RelayAtOnce),
+    ("4 workers", Kind::RelayOfFour),
 ];
 const OURS: usize = 0;
 const COTURN: usize = 1;
 const FORWARDER: usize = 2;
 const TRAIN_FORWARDER: usize = 3;
 const AT_ONCE: usize = 4;
+const FOUR_WORKERS: usize = 5;
 
 impl Figure {
     fn is_of_trains(&self) -> bool {
@@ -112,7 +114,7 @@ impl Figure {
         let is_of_turn = self.load == ALLOCATE || self.load == FLOOD;
         match server {
             OURS | COTURN => true,
-            AT_ONCE => !is_of_turn,
+            AT_ONCE | FOUR_WORKERS => !is_of_turn,
             forwarder => !is_of_turn && forwarder == self.floor(),
         }
     }
@@ -190,13 +192,14 @@ fn measure(figures: &mut Figures, number_of: usize, kind: Kind, wanted: &[&Figur
 
 /// A line a figure: each server's median with its spread and its loss, then the ratios of ours to the others.
 fn print_table(figures: &Figures, chosen: &[&Figure]) {
-    let heads = ["Lanyard", "gather 0", "coturn", "forwarder"];
+    let heads = ["Lanyard", "gather 0", "4 workers", "coturn", "forwarder"];
     let heads: String = heads.iter().map(|head| format!("{head:>32}")).collect();
     step::say(&format!("\nmedian (lowest – highest) loss\n{:<52}{heads}{:>10}{:>12}", "", "/ coturn", "/ forwarder"));
     for figure in chosen {
         let of = |server| figures.summary(server, figure.name);
         let (ours, coturn, floor) = (of(OURS), of(COTURN), of(figure.floor()));
-        let columns: String = [ours, of(AT_ONCE), coturn, floor].iter().map(|s| format!("{:>32}", shown(*s))).collect();
+        let columns: String =
+            [ours, of(AT_ONCE), of(FOUR_WORKERS), coturn, floor].iter().map(|s| format!("{:>32}", shown(*s))).collect();
         let ratio = |other: Option<Summary>| Some(ours?.median / other.filter(|other| other.median > 0.0)?.median);
         let text = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let (to_coturn, to_floor) = (ratio(coturn), ratio(floor));
