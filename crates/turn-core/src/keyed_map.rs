@@ -28,6 +28,18 @@ impl<K: Eq + Hash, V> KeyedMap<K, V> {
     }
 }
 
+impl<K: Eq + Hash> KeyedMap<K, u32> {
+    /// Counts one less, and forgets what has come to nothing.
+    pub(crate) fn decrement(&mut self, key: &K) {
+        if let Some(count) = self.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.remove(key);
+            }
+        }
+    }
+}
+
 impl<K, V> std::ops::Deref for KeyedMap<K, V> {
     type Target = HashMap<K, V, FixedState>;
 

@@ -32,6 +32,7 @@ struct Books {
 /// Who holds how much.
 #[derive(Debug)]
 struct Holdings {
+    seed: u64,
     sources: SourceQuotas,
     holders: KeyedMap<Principal, Holding>,
 }
@@ -39,8 +40,10 @@ struct Holdings {
 #[derive(Debug)]
 struct Holding {
     holder: Arc<Holder>,
-    /// The client's address of each allocation and reservation.
-    from: Vec<IpAddr>,
+    /// Allocations and reservations.
+    held: u32,
+    /// How many of them came from each address of the client.
+    from: KeyedMap<IpAddr, u32>,
 }
 
 /// A credential that holds something at any of the servers.
@@ -76,7 +79,7 @@ impl Ledger {
         now: Instant,
         relays: Option<papaya::HashMap<SocketAddr, Arc<Neighbour>, FixedState>>,
     ) -> Self {
-        let holdings = Holdings { sources: SourceQuotas::new(seed), holders: KeyedMap::new(seed.rotate_left(32)) };
+        let holdings = Holdings { seed, sources: SourceQuotas::new(seed), holders: KeyedMap::new(seed) };
         Self(Arc::new(Books { holdings: Mutex::new(holdings), egress: DailyEgress::new(now), relays }))
     }
 
@@ -95,22 +98,18 @@ impl Ledger {
         now: Instant,
     ) -> Result<Arc<Holder>, QuotaReached> {
         let mut holdings = self.holdings();
-        let Holdings { sources, holders } = &mut *holdings;
-        if let Some(holding) = holders.get_mut(principal) {
-            if holding.from.len() >= most as usize {
-                return Err(QuotaReached::Credential);
-            }
-            sources.take(from, limits)?;
-            holding.from.push(from);
-            return Ok(Arc::clone(&holding.holder));
-        }
-        if most == 0 {
+        let Holdings { seed, sources, holders } = &mut *holdings;
+        if holders.get(principal).map_or(0, |holding| holding.held) >= most {
             return Err(QuotaReached::Credential);
         }
         sources.take(from, limits)?;
-        let holder = Arc::new(Holder { principal: principal.clone(), bucket: ByteBucket::full(now) });
-        holders.insert(principal.clone(), Holding { holder: Arc::clone(&holder), from: vec![from] });
-        Ok(holder)
+        let holding = holders.entry(principal.clone()).or_insert_with(|| {
+            let holder = Arc::new(Holder { principal: principal.clone(), bucket: ByteBucket::full(now) });
+            Holding { holder, held: 0, from: KeyedMap::new(*seed) }
+        });
+        holding.held += 1;
+        *holding.from.entry(from).or_default() += 1;
+        Ok(Arc::clone(&holding.holder))
     }
 
     /// Takes one back that was counted.
@@ -118,18 +117,16 @@ impl Ledger {
         let mut holdings = self.holdings();
         holdings.sources.give_back(from);
         let Some(holding) = holdings.holders.get_mut(&holder.principal) else { return };
-        // Usually among the first: allocations end in about the order in which they were made.
-        if let Some(place) = holding.from.iter().position(|held| *held == from) {
-            holding.from.swap_remove(place);
-        }
-        if holding.from.is_empty() {
+        holding.held -= 1;
+        holding.from.decrement(&from);
+        if holding.held == 0 {
             holdings.holders.remove(&holder.principal);
         }
     }
 
     /// Whether the credential holds something that was asked for from this address.
     pub(crate) fn allocates_from(&self, principal: &Principal, address: IpAddr) -> bool {
-        self.holdings().holders.get(principal).is_some_and(|holding| holding.from.contains(&address))
+        self.holdings().holders.get(principal).is_some_and(|holding| holding.from.contains_key(&address))
     }
 
     /// What the whole relay has moved today.

@@ -49,17 +49,8 @@ impl SourceQuotas {
     /// Takes one back that was counted.
     pub(crate) fn give_back(&mut self, source: IpAddr) {
         self.total = self.total.saturating_sub(1);
-        decrement(&mut self.sources, source_prefix(source));
-        decrement(&mut self.networks, network_prefix(source));
-    }
-}
-
-fn decrement(counts: &mut KeyedMap<u128, u32>, prefix: u128) {
-    if let Some(count) = counts.get_mut(&prefix) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(&prefix);
-        }
+        self.sources.decrement(&source_prefix(source));
+        self.networks.decrement(&network_prefix(source));
     }
 }
 
