@@ -179,7 +179,7 @@ impl Server {
     }
 
     fn handle_message<'a>(&mut self, now: Instant, tuple: FiveTuple, datagram: &'a [u8]) -> Option<Forward<'a>> {
-        let Ok(message) = Message::decode(datagram) else {
+        let Ok(message) = Message::decode_request_or_whole(datagram) else {
             self.metrics.malformed += 1;
             return None;
         };

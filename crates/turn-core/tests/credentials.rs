@@ -6,11 +6,11 @@ mod lab;
 
 use std::time::Duration;
 
-use lab::{Client, Lab, REALM, Reply, UNIX_START, addr, config, secret, userhash};
+use lab::{Client, Lab, REALM, Reply, UNIX_START, addr, config, secret, userhash, with_policy};
 use lanyard_turn_core::stun::{
     AttributeKind, Class, Integrity, MessageWriter, Method, PasswordAlgorithm, TransactionId,
 };
-use lanyard_turn_core::{Config, Limits, SharedSecret, StaticUser, Transport};
+use lanyard_turn_core::{Config, Limits, PeerPolicy, SharedSecret, StaticUser, Transport};
 
 const OFFER: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 
@@ -40,6 +40,50 @@ fn request_without_credentials_is_challenged_with_realm_nonce_and_algorithms() {
     assert_eq!(message.integrity_kind(), None);
     assert_eq!(message.attribute(AttributeKind::SOFTWARE), None);
     assert_eq!(client.allocate_with(&mut lab, |_| {}).outcome(), 0);
+}
+
+/// Makes the last attribute, of four bytes, claim a byte more than there is.
+fn broken_off(mut message: Vec<u8>) -> Vec<u8> {
+    let length = message.len() - 5;
+    message[length] = 5;
+    message
+}
+
+#[test]
+fn request_whose_attributes_break_off_counts_as_far_as_they_go() {
+    let mut lab = Lab::new(with_policy(PeerPolicy::Any));
+    let mut client = Client::user("192.0.2.1:1000", "alice");
+    let bytes = broken_off(bare(Method::ALLOCATE, |writer| {
+        writer.attribute(AttributeKind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]).u32(AttributeKind::LIFETIME, 600);
+    }));
+    assert_eq!(client.exchange(&mut lab, &bytes).unwrap().outcome(), 401, "a request without credentials");
+
+    // What is protected is whole, whatever comes after.
+    client.challenge(&mut lab);
+    let mut bytes = client.build(Method::ALLOCATE, |writer| {
+        writer.attribute(AttributeKind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+    });
+    bytes.extend([0x80, 0x28, 0, 4, 1, 2, 3, 4]);
+    bytes[3] += 8;
+    let bytes = broken_off(bytes);
+    assert_eq!(client.exchange(&mut lab, &bytes).unwrap().outcome(), 0);
+
+    // Nobody waits for an answer to anything else.
+    let peer = addr("192.0.2.9:9");
+    assert_eq!(client.permit(&mut lab, peer), 0);
+    for class in [Class::Indication, Class::Success, Class::Error] {
+        for method in [Method::BINDING, Method::SEND, Method::ALLOCATE] {
+            let mut bytes = Vec::new();
+            let mut writer = MessageWriter::new(&mut bytes, class, method, TransactionId([1; 12]));
+            writer.xor_address(AttributeKind::XOR_PEER_ADDRESS, peer).attribute(AttributeKind::DATA, b"data");
+            writer.finish().unwrap();
+            assert_eq!(
+                client.exchange(&mut lab, &broken_off(bytes)).map(|reply| reply.0),
+                None,
+                "{class:?} {method:?}"
+            );
+        }
+    }
 }
 
 #[test]

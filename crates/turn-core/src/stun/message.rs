@@ -111,6 +111,26 @@ impl<'a> Message<'a> {
     ///
     /// See [`DecodeError`]; such bytes are dropped without an answer (RFC 8489 §6.3).
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut message = Self::decode_header(bytes)?;
+        message.walk()?;
+        Ok(message)
+    }
+
+    /// The same, but a request whose attributes break off counts as far as they go: its sender can then be told that
+    /// something is wrong. What comes before an integrity attribute is whole whatever comes after it.
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`]. [`TruncatedAttribute`](DecodeError::TruncatedAttribute) for all but requests.
+    pub fn decode_request_or_whole(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut message = Self::decode_header(bytes)?;
+        match message.walk() {
+            Err(DecodeError::TruncatedAttribute { .. }) if message.class() == Class::Request => Ok(message),
+            walked => walked.map(|()| message),
+        }
+    }
+
+    fn decode_header(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DecodeError::TooShort { len: bytes.len() })?;
         let [type_high, _, length_high, length_low, cookie @ ..] = header;
         if type_high & 0b1100_0000 != 0 {
@@ -123,10 +143,7 @@ impl<'a> Message<'a> {
         if length % 4 != 0 || bytes.len().checked_sub(HEADER_BYTES) != Some(length) {
             return Err(DecodeError::WrongLength { length, len: bytes.len() });
         }
-
-        let mut message = Self { bytes, protected_end: bytes.len(), integrity: None, has_fingerprint: false };
-        message.walk()?;
-        Ok(message)
+        Ok(Self { bytes, protected_end: bytes.len(), integrity: None, has_fingerprint: false })
     }
 
     /// One pass over all attributes: bounds, FINGERPRINT, and where the integrity attribute is.
