@@ -82,7 +82,7 @@ fn answered(server: SocketAddr) -> Duration {
 }
 
 #[test]
-fn mutilated_messages_get_no_answer_and_do_no_harm() {
+fn mutilated_messages_do_no_harm() {
     let relay = Relay::start(Rules::default()).unwrap();
     let echo = Echo::start(Ipv4Addr::LOCALHOST.into()).unwrap();
     let mut client = relay.client().unwrap();

@@ -117,7 +117,7 @@ impl Ledger {
         let mut holdings = self.holdings();
         holdings.sources.give_back(from);
         let Some(holding) = holdings.holders.get_mut(&holder.principal) else { return };
-        holding.held -= 1;
+        holding.held = holding.held.saturating_sub(1);
         holding.from.decrement(&from);
         if holding.held == 0 {
             holdings.holders.remove(&holder.principal);
