@@ -98,7 +98,7 @@ impl DailyEgress {
     /// What others take in the very moment may be forgotten: some packets a day.
     fn turn_day(&self, now: Instant) {
         let today = now.saturating_duration_since(self.started).as_secs() / DAY.as_secs();
-        if self.day.fetch_max(today, Ordering::Relaxed) < today {
+        if self.day.load(Ordering::Relaxed) < today && self.day.fetch_max(today, Ordering::Relaxed) < today {
             self.used.store(0, Ordering::Relaxed);
         }
     }

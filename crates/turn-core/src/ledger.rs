@@ -15,9 +15,9 @@ use crate::source_quota::{QuotaReached, SourceQuotas};
 
 /// The common books of several [`Server`](crate::Server)s that each serve a part of the clients.
 ///
-/// A short lock is taken when an allocation begins or ends, and when a permission for a host is asked for. Nothing on
-/// the way of a payload locks: bandwidth is counted with atomics, and relayed addresses are found in a map whose
-/// readers never wait.
+/// A short lock is taken when an allocation begins or ends, and when it is decided whether a host may be permitted, which
+/// a reload and a change in a room decide again. Nothing on the way of a payload locks: bandwidth is counted with
+/// atomics, and relayed addresses are found in a map whose readers never wait.
 #[derive(Debug, Clone)]
 pub struct Ledger(Arc<Books>);
 
@@ -25,9 +25,12 @@ pub struct Ledger(Arc<Books>);
 struct Books {
     holdings: Mutex<Holdings>,
     egress: DailyEgress,
-    /// Open relay sockets by all their names; `None` where one server has them all.
-    relays: Option<papaya::HashMap<SocketAddr, Arc<Neighbour>, FixedState>>,
+    /// `None` where one server has them all.
+    relays: Option<Neighbours>,
 }
+
+/// Open relay sockets by all their names.
+type Neighbours = papaya::HashMap<SocketAddr, Neighbour, FixedState>;
 
 /// Who holds how much.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ pub(crate) struct Holder {
 }
 
 /// A relay socket, as the other servers need to know it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Neighbour {
     pub(crate) holder: Arc<Holder>,
     /// Where it is bound, on this host.
@@ -66,7 +69,7 @@ pub(crate) struct Neighbour {
 impl Ledger {
     /// Books for several servers. `seed` must be random and secret.
     pub fn new(seed: u64, now: Instant) -> Self {
-        Self::with_relays(seed, now, Some(papaya::HashMap::with_hasher(FixedState::with_seed(seed))))
+        Self::with_relays(seed, now, Some(Neighbours::with_hasher(FixedState::with_seed(seed))))
     }
 
     /// Books for a server on its own.
@@ -74,11 +77,7 @@ impl Ledger {
         Self::with_relays(seed, now, None)
     }
 
-    fn with_relays(
-        seed: u64,
-        now: Instant,
-        relays: Option<papaya::HashMap<SocketAddr, Arc<Neighbour>, FixedState>>,
-    ) -> Self {
+    fn with_relays(seed: u64, now: Instant, relays: Option<Neighbours>) -> Self {
         let holdings = Holdings { seed, sources: SourceQuotas::new(seed), holders: KeyedMap::new(seed) };
         Self(Arc::new(Books { holdings: Mutex::new(holdings), egress: DailyEgress::new(now), relays }))
     }
@@ -137,11 +136,10 @@ impl Ledger {
     /// Makes an open relay socket known to the other servers.
     pub(crate) fn publish(&self, holder: &Arc<Holder>, socket: &RelaySocket) {
         let Some(relays) = &self.0.relays else { return };
-        let neighbour =
-            Arc::new(Neighbour { holder: Arc::clone(holder), bound: socket.bound(), advertised: socket.relayed() });
+        let neighbour = Neighbour { holder: Arc::clone(holder), bound: socket.bound(), advertised: socket.relayed() };
         let relays = relays.pin();
         for name in socket.names() {
-            relays.insert(name, Arc::clone(&neighbour));
+            relays.insert(name, neighbour.clone());
         }
     }
 
@@ -154,8 +152,8 @@ impl Ledger {
         }
     }
 
-    /// The relay socket, at any of the servers, that has this name.
-    pub(crate) fn neighbour(&self, name: SocketAddr) -> Option<Arc<Neighbour>> {
-        self.0.relays.as_ref()?.pin().get(&name).cloned()
+    /// Looks at the relay socket, at any of the servers, that has this name.
+    pub(crate) fn neighbour<R>(&self, name: SocketAddr, look: impl FnOnce(&Neighbour) -> R) -> Option<R> {
+        self.0.relays.as_ref()?.pin().get(&name).map(|neighbour| look(neighbour))
     }
 }

@@ -23,7 +23,7 @@ pub struct RoomMember {
     /// addresses its allocations come from are added without saying.
     pub observed: Vec<IpAddr>,
     /// Transport addresses that other members may send to, each at exactly its port: relayed addresses on other
-    /// servers or workers, or a socket of a program on this host.
+    /// relays, or a socket of a program on this host.
     pub transport_addresses: Vec<SocketAddr>,
 }
 

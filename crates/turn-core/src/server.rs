@@ -179,19 +179,22 @@ impl Server {
     }
 
     fn handle_message<'a>(&mut self, now: Instant, tuple: FiveTuple, datagram: &'a [u8]) -> Option<Forward<'a>> {
-        let Ok(message) = Message::decode_request_or_whole(datagram) else {
+        let Ok(message) = Message::decode_as_far_as_it_goes(datagram) else {
             self.metrics.malformed += 1;
             return None;
         };
         match (message.class(), message.method()) {
-            (Class::Indication, Method::SEND) => return self.handle_send(now, &tuple, &message),
-            // Keeps a NAT's mapping alive and wants no answer (RFC 8489 §3).
-            (Class::Indication, Method::BINDING) => {}
-            (Class::Request, Method::BINDING) => self.handle_binding(now, tuple, &message),
+            // Also one whose attributes break off. Before its integrity it has no credentials, and is told so instead of
+            // being left without an answer; after it, what breaks off does not count (RFC 8489 §14.5).
             (
                 Class::Request,
                 method @ (Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND),
             ) => self.handle_turn_request(now, tuple, &message, method),
+            _ if !message.is_whole() => self.metrics.malformed += 1,
+            (Class::Indication, Method::SEND) => return self.handle_send(now, &tuple, &message),
+            // Keeps a NAT's mapping alive and wants no answer (RFC 8489 §3).
+            (Class::Indication, Method::BINDING) => {}
+            (Class::Request, Method::BINDING) => self.handle_binding(now, tuple, &message),
             // Methods that are not known, and responses that were not asked for, are dropped (RFC 8489 §6.3). So are
             // those of RFC 6062, which lets clients open TCP connections from here: left out on purpose.
             _ => self.metrics.malformed += 1,

@@ -50,7 +50,7 @@ fn broken_off(mut message: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn request_whose_attributes_break_off_counts_as_far_as_they_go() {
+fn turn_request_whose_attributes_break_off_counts_as_far_as_they_go() {
     let mut lab = Lab::new(with_policy(PeerPolicy::Any));
     let mut client = Client::user("192.0.2.1:1000", "alice");
     let bytes = broken_off(bare(Method::ALLOCATE, |writer| {
@@ -71,18 +71,18 @@ fn request_whose_attributes_break_off_counts_as_far_as_they_go() {
     // Nobody waits for an answer to anything else.
     let peer = addr("192.0.2.9:9");
     assert_eq!(client.permit(&mut lab, peer), 0);
-    for class in [Class::Indication, Class::Success, Class::Error] {
-        for method in [Method::BINDING, Method::SEND, Method::ALLOCATE] {
-            let mut bytes = Vec::new();
-            let mut writer = MessageWriter::new(&mut bytes, class, method, TransactionId([1; 12]));
-            writer.xor_address(AttributeKind::XOR_PEER_ADDRESS, peer).attribute(AttributeKind::DATA, b"data");
-            writer.finish().unwrap();
-            assert_eq!(
-                client.exchange(&mut lab, &broken_off(bytes)).map(|reply| reply.0),
-                None,
-                "{class:?} {method:?}"
-            );
-        }
+    let classes = [Class::Indication, Class::Success, Class::Error].map(|class| (class, Method::ALLOCATE));
+    for (class, method) in classes.into_iter().chain([
+        (Class::Request, Method::BINDING),
+        (Class::Indication, Method::BINDING),
+        (Class::Indication, Method::SEND),
+    ]) {
+        let mut bytes = Vec::new();
+        let mut writer = MessageWriter::new(&mut bytes, class, method, TransactionId([1; 12]));
+        writer.xor_address(AttributeKind::XOR_PEER_ADDRESS, peer).attribute(AttributeKind::DATA, b"data");
+        writer.finish().unwrap();
+        let reply = client.exchange(&mut lab, &broken_off(bytes));
+        assert_eq!(reply.map(|reply| reply.0), None, "{class:?} {method:?}");
     }
 }
 

@@ -175,6 +175,7 @@ enum Step {
     GiveUp { client: usize },
     Permit { client: usize, of: usize },
     PermitSource { client: usize, of: usize },
+    PermitInside { client: usize },
     Bind { client: usize, of: usize },
     Send { client: usize, to: usize },
     SendOn { client: usize, to: usize },
@@ -192,6 +193,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client().prop_map(|client| Step::GiveUp { client }),
         3 => two().prop_map(|(client, of)| Step::Permit { client, of }),
         2 => two().prop_map(|(client, of)| Step::PermitSource { client, of }),
+        1 => client().prop_map(|client| Step::PermitInside { client }),
         3 => two().prop_map(|(client, of)| Step::Bind { client, of }),
         4 => two().prop_map(|(client, to)| Step::Send { client, to }),
         4 => two().prop_map(|(client, to)| Step::SendOn { client, to }),
@@ -246,6 +248,10 @@ impl Run {
             Step::PermitSource { client, of } => {
                 let source = clients[of].tuple.client;
                 Seen::Answer(clients[client].permit(relay.of(client), source))
+            }
+            // Where the sockets are bound behind the NAT: another host may have the same private address.
+            Step::PermitInside { client } => {
+                Seen::Answer(clients[client].permit(relay.of(client), SocketAddr::new(ip(INSIDE), 9)))
             }
             Step::Bind { client, of } => {
                 let channel = 0x4000 + u16::try_from(of).unwrap();

@@ -58,7 +58,7 @@ pub struct TurnConfig {
     /// How datagrams are moved.
     pub data_plane: DataPlane,
     /// Threads that relay, each for the clients whose addresses are steered to it; 0 for one a processor, at most 64.
-    /// Several need Linux and [`DataPlane::Auto`].
+    /// Several need Linux and `data_plane = "auto"`.
     pub workers: u32,
 }
 

@@ -169,21 +169,19 @@ impl Controller {
         self.lines.get(self.steering.worker_of(client))
     }
 
-    pub(super) fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
+    /// Tells every worker that is there; an error when one is not.
     async fn tell_all(&self, control: impl Fn() -> Control) -> Result<(), Unavailable> {
+        let mut told = Ok(());
         for line in &*self.lines {
-            line.tell(control()).await?;
+            told = told.and(line.tell(control()).await);
         }
-        Ok(())
+        told
     }
 
     /// Says who bears the credentials with this tag. Does not wait.
     pub(super) fn set_member(&self, tag: &str, member: &RoomMember) -> Result<(), Unavailable> {
-        let told = |line: &Line| line.try_tell(Control::SetMember { tag: tag.to_owned(), member: member.clone() });
-        self.lines.iter().try_for_each(told)
+        let tell = |line: &Line| line.try_tell(Control::SetMember { tag: tag.to_owned(), member: member.clone() });
+        self.lines.iter().map(tell).fold(Ok(()), Result::and)
     }
 
     /// Says that the bearer of this tag has left.

@@ -64,6 +64,13 @@ pub(crate) struct Turn {
     pub(crate) controller: Controller,
     secret: SharedSecret,
     stop_streams: watch::Sender<bool>,
+    _crew: Crew,
+}
+
+/// The workers' threads. They end with this.
+#[derive(Debug, Default)]
+struct Crew {
+    lines: Vec<Line>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -99,18 +106,16 @@ impl Turn {
         if let Err(error) = raise_file_limit() {
             warn!(%error, "the number of allocations is limited by that of open files");
         }
-        let mut threads = Vec::new();
-        let mut lines = Vec::new();
         let ledger = (steering.workers() > 1).then(|| Ledger::new(rand::random(), Instant::now()));
+        let mut crew = Crew::default();
         for (number, listeners) in by_worker(doors).into_iter().enumerate() {
             let plan = Plan { config: config.clone(), ledger: ledger.clone(), host: host.clone(), listeners };
             let (line, thread) = plan.start(number, turn)?;
-            lines.push(line);
-            threads.push(thread);
+            crew.lines.push(line);
+            crew.threads.push(thread);
         }
-        let stop_streams = watch::Sender::new(false);
-        let controller = Controller::new(lines, steering);
-        Ok(Self { address, controller, secret, stop_streams, threads })
+        let controller = Controller::new(crew.lines.clone(), steering);
+        Ok(Self { address, controller, secret, stop_streams: watch::Sender::new(false), _crew: crew })
     }
 
     /// What mints credentials for members of mailboxes.
@@ -227,7 +232,12 @@ fn widen_file_table(_: u32) {}
 impl Drop for Turn {
     fn drop(&mut self) {
         self.stop_streams();
-        self.controller.lines().iter().for_each(Line::stop);
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.lines.iter().for_each(Line::stop);
         for thread in self.threads.drain(..) {
             // It panicked, which its own message says.
             let _ = thread.join();

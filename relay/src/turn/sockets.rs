@@ -130,21 +130,19 @@ impl Binder {
     }
 
     fn door(self, address: SocketAddr) -> io::Result<Door> {
-        let alone = self.listener(address, |_| Ok(()))?;
-        let local = alone.local;
         let workers = self.steering.workers();
         if workers == 1 {
-            return Ok(Door { local, listeners: vec![alone] });
+            let alone = self.listener(address, |_| Ok(()))?;
+            return Ok(Door { local: alone.local, listeners: vec![alone] });
         }
-        // A shared port would be shared with another relay of the same user, too. Now it is known that there is none.
-        drop(alone);
-        let listener = |number: u32| {
-            self.listener(local, |socket| {
-                share_port(socket)?;
-                if number == 0 { self.steering.attach(socket, local.is_ipv4()) } else { Ok(()) }
-            })
-        };
-        Ok(Door { local, listeners: (0..workers).map(listener).collect::<io::Result<_>>()? })
+        // A socket with a program does not join others at a port, so one that another relay shares is taken.
+        let first = self.listener(address, |socket| {
+            share_port(socket)?;
+            self.steering.attach(socket, address.is_ipv4())
+        })?;
+        let local = first.local;
+        let others = (1..workers).map(|_| self.listener(local, share_port));
+        Ok(Door { local, listeners: [Ok(first)].into_iter().chain(others).collect::<io::Result<_>>()? })
     }
 
     fn listener(self, address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Listener> {

@@ -39,7 +39,10 @@ impl Steering {
                 high.wrapping_mul(self.multiplier) ^ low
             }
         };
-        (sum.wrapping_mul(self.multiplier) >> 16) as usize % self.workers as usize
+        // Twice, with a fold between: one product alone has its low bits from the low bits of the address.
+        let product = sum.wrapping_mul(self.multiplier);
+        let product = (product ^ product >> 16).wrapping_mul(self.multiplier);
+        (product >> 16) as usize % self.workers as usize
     }
 
     /// Has the kernel steer what comes for a group of sockets at one port. To be called for its first one, before that
@@ -66,20 +69,18 @@ impl Steering {
         let step = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
         let load = |offset: u32| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, HEADER.wrapping_add(offset));
         let multiply = step(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, self.multiplier);
+        let keep = step(libc::BPF_MISC | libc::BPF_TAX, 0);
+        let mix = step(libc::BPF_ALU | libc::BPF_XOR | libc::BPF_X, 0);
+        let halve = step(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16);
         // RFC 791 §3.1, RFC 8200 §3: where the source address is.
         let sum = if is_ipv4 {
             vec![load(12)]
         } else {
-            let keep = step(libc::BPF_MISC | libc::BPF_TAX, 0);
             vec![load(8), multiply, keep, load(12), step(libc::BPF_ALU | libc::BPF_XOR | libc::BPF_X, 0)]
         };
-        let choose = [
-            multiply,
-            step(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16),
-            step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, self.workers),
-            step(libc::BPF_RET | libc::BPF_A, 0),
-        ];
-        sum.into_iter().chain(choose).collect()
+        let choose = step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, self.workers);
+        let fold = [multiply, keep, halve, mix, multiply, halve, choose, step(libc::BPF_RET | libc::BPF_A, 0)];
+        sum.into_iter().chain(fold).collect()
     }
 }
 
@@ -93,10 +94,17 @@ mod tests {
         let of = |text: &str| steering.worker_of(text.parse().unwrap());
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        let mut counts = [0; 4];
-        for n in 0..4_000_u32 {
-            counts[steering.worker_of(IpAddr::V4((0x0a00_0000 + n).into()))] += 1;
+        for n in 1..200_u32 {
+            let multiplier = n.wrapping_mul(0x9e37_79b9);
+            let steering = Steering::new(4, multiplier);
+            // Hosts of one network, networks, and addresses that end in the same 18 bits.
+            for step in [1, 256, 1 << 18] {
+                let mut counts = [0; 4];
+                for n in 0..4_000_u32 {
+                    counts[steering.worker_of(IpAddr::V4(n.wrapping_mul(step).wrapping_add(0x0a00_0001).into()))] += 1;
+                }
+                assert!(counts.iter().all(|count| (300..2000).contains(count)), "{multiplier:#x} {step} {counts:?}");
+            }
         }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 }

@@ -6,6 +6,7 @@ use super::Server;
 use crate::address_scope::{AddressScope, embedded_ipv4};
 use crate::command::RelayId;
 use crate::credential::Principal;
+use crate::ledger::Neighbour;
 use crate::peer_policy::{Denial, PeerPolicy, Reach};
 use crate::room::{MemberId, RoomId, RoomMember};
 use crate::slab::Key;
@@ -81,8 +82,9 @@ impl Server {
                 .ok_or(Denial::OwnAddress)?;
             return self.join(ours, other.principal(), Route::Local(*relay));
         }
-        if let Some(neighbour) = self.ledger.neighbour(peer) {
-            return self.join(ours, &neighbour.holder.principal, Route::Out(neighbour.bound));
+        let with_neighbour = |other: &Neighbour| self.join(ours, &other.holder.principal, Route::Out(other.bound));
+        if let Some(verdict) = self.ledger.neighbour(peer, with_neighbour) {
+            return verdict;
         }
         let is_published = || self.room_mates_of(ours).any(|mate| mate.transport_addresses.contains(&peer));
         let may = self.policy_of(ours) == PeerPolicy::Any || is_published();

@@ -148,13 +148,15 @@ impl Server {
     }
 
     /// The permission for a peer, and the name that the client knows it by. A neighbour's packets come from where its
-    /// socket is bound; the client may have heard of the advertised address alone.
+    /// socket is bound; the client has heard of the advertised address before any other.
     fn permitted(&self, now: Instant, allocation: &Allocation, peer: SocketAddr) -> Option<(SocketAddr, Reach)> {
-        if let Some(reach) = allocation.permission(peer.ip(), now) {
-            return Some((peer, reach));
+        let own = allocation.permission(peer.ip(), now).map(|reach| (peer, reach));
+        if own.is_some_and(|(_, reach)| reach == Reach::Host) {
+            return own;
         }
-        let advertised = self.ledger.neighbour(peer)?.advertised;
-        Some((advertised, allocation.permission(advertised.ip(), now)?))
+        let advertised = self.ledger.neighbour(peer, |neighbour| neighbour.advertised);
+        let of_name = |name: SocketAddr| Some((name, allocation.permission(name.ip(), now)?));
+        advertised.and_then(of_name).or(own)
     }
 
     /// Tells a client of an ICMP message that one of its packets caused.

@@ -48,7 +48,7 @@ impl Method {
     pub const CHANNEL_BIND: Self = Self(0x009);
 }
 
-/// Why bytes are no STUN message. The answer is always silence (RFC 8489 §6.3).
+/// Why bytes are no STUN message (RFC 8489 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Fewer bytes than the header (RFC 8489 §5).
@@ -93,6 +93,8 @@ pub struct Message<'a> {
     protected_end: usize,
     integrity: Option<Found<'a>>,
     has_fingerprint: bool,
+    /// Whether no attribute reaches past the end.
+    is_whole: bool,
 }
 
 /// The strongest integrity attribute of a message.
@@ -116,18 +118,19 @@ impl<'a> Message<'a> {
         Ok(message)
     }
 
-    /// The same, but a request whose attributes break off counts as far as they go: its sender can then be told that
-    /// something is wrong. What comes before an integrity attribute is whole whatever comes after it.
+    /// The same as far as the attributes go, when they break off: what is protected by an integrity attribute is whole
+    /// whatever comes after it.
     ///
     /// # Errors
     ///
-    /// See [`DecodeError`]. [`TruncatedAttribute`](DecodeError::TruncatedAttribute) for all but requests.
-    pub fn decode_request_or_whole(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    /// See [`DecodeError`]; all but [`TruncatedAttribute`](DecodeError::TruncatedAttribute).
+    pub(crate) fn decode_as_far_as_it_goes(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut message = Self::decode_header(bytes)?;
         match message.walk() {
-            Err(DecodeError::TruncatedAttribute { .. }) if message.class() == Class::Request => Ok(message),
-            walked => walked.map(|()| message),
+            Err(DecodeError::TruncatedAttribute { .. }) => message.is_whole = false,
+            walked => walked?,
         }
+        Ok(message)
     }
 
     fn decode_header(bytes: &'a [u8]) -> Result<Self, DecodeError> {
@@ -143,7 +146,7 @@ impl<'a> Message<'a> {
         if length % 4 != 0 || bytes.len().checked_sub(HEADER_BYTES) != Some(length) {
             return Err(DecodeError::WrongLength { length, len: bytes.len() });
         }
-        Ok(Self { bytes, protected_end: bytes.len(), integrity: None, has_fingerprint: false })
+        Ok(Self { bytes, protected_end: bytes.len(), integrity: None, has_fingerprint: false, is_whole: true })
     }
 
     /// One pass over all attributes: bounds, FINGERPRINT, and where the integrity attribute is.
@@ -226,6 +229,11 @@ impl<'a> Message<'a> {
     /// Whether a (correct) FINGERPRINT ended the message. An answer then carries one, too.
     pub fn has_fingerprint(&self) -> bool {
         self.has_fingerprint
+    }
+
+    /// Whether all attributes could be read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether the message carries an integrity attribute made with `key`. Takes constant time for equal lengths.
