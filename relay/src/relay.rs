@@ -181,8 +181,9 @@ impl Relay {
             .collect();
         if let (Some(turn), Some(server)) = (relaying, &config.turn.stun_server) {
             let every = Duration::from_secs(config.turn.stun_server_seconds);
-            tasks.push(tokio::spawn(discovery::run(server.clone(), every, turn.controller.clone())));
+            tasks.push(tokio::spawn(discovery::run(server.clone(), every, turn.addresses.clone())));
         }
+        tasks.extend(turn.as_ref().map(|turn| tokio::spawn(turn.addresses.clone().watch())));
         // It proves itself on the listeners, so they come first.
         tasks.extend(certifier.map(|certifier| tokio::spawn(certifier.run())));
         Ok(RelayHandle {

@@ -154,6 +154,6 @@ impl Ledger {
 
     /// Looks at the relay socket, at any of the servers, that has this name.
     pub(crate) fn neighbour<R>(&self, name: SocketAddr, look: impl FnOnce(&Neighbour) -> R) -> Option<R> {
-        self.0.relays.as_ref()?.pin().get(&name).map(|neighbour| look(neighbour))
+        self.0.relays.as_ref()?.pin().get(&name).map(look)
     }
 }

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use futures_util::future::join_all;
 use lanyard_turn_core::{AlternateServer, FiveTuple, Limits, PeerPolicy, RoomMember, SharedSecret, StaticUser};
 use tokio::sync::{mpsc, oneshot};
 
+use super::host::Addresses;
 use super::poller::Waker;
 use super::snapshot::Snapshot;
 use super::steering::Steering;
@@ -26,8 +28,8 @@ pub(super) enum Control {
     StreamMessages { tuple: FiveTuple, messages: Vec<u8> },
     /// The rules are others now.
     Reload(Box<Rules>),
-    /// Others see this host at these addresses: at most one of a family.
-    External(Vec<IpAddr>),
+    /// This host has other addresses now.
+    Addresses(Addresses),
     /// Takes no new allocations.
     Drain,
     /// Tells what happened so far.
@@ -171,11 +173,8 @@ impl Controller {
 
     /// Tells every worker that is there; an error when one is not.
     async fn tell_all(&self, control: impl Fn() -> Control) -> Result<(), Unavailable> {
-        let mut told = Ok(());
-        for line in &*self.lines {
-            told = told.and(line.tell(control()).await);
-        }
-        told
+        let told = join_all(self.lines.iter().map(|line| line.tell(control()))).await;
+        told.into_iter().collect()
     }
 
     /// Says who bears the credentials with this tag. Does not wait.
@@ -197,20 +196,23 @@ impl Controller {
         self.snapshot().await;
     }
 
-    /// Says at which addresses others see this host.
-    pub(super) async fn set_external(&self, addresses: &[IpAddr]) -> Result<(), Unavailable> {
-        self.tell_all(|| Control::External(addresses.to_vec())).await
+    /// Says which addresses this host has.
+    pub(super) async fn set_addresses(&self, addresses: &Addresses) -> Result<(), Unavailable> {
+        self.tell_all(|| Control::Addresses(addresses.clone())).await
     }
 
     /// What happened so far at all workers together; `None` when one is gone.
     pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
-        let mut sum = Snapshot::default();
-        for line in &*self.lines {
-            let (reply, answer) = oneshot::channel();
-            line.tell(Control::Snapshot(reply)).await.ok()?;
-            sum = sum + answer.await.ok()?;
-        }
-        Some(sum)
+        let of_one = |line: &Line| {
+            let line = line.clone();
+            async move {
+                let (reply, answer) = oneshot::channel();
+                line.tell(Control::Snapshot(reply)).await.ok()?;
+                answer.await.ok()
+            }
+        };
+        let all = join_all(self.lines.iter().map(of_one)).await;
+        all.into_iter().try_fold(Snapshot::default(), |sum, one| Some(sum + one?))
     }
 
     /// Takes no new allocations from now on; those that are go on.

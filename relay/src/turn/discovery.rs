@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::net::{UdpSocket, lookup_host};
 use tracing::{debug, info, warn};
 
-use super::control::Controller;
+use super::host::AddressBook;
 use crate::doctor::seen_address;
 
 /// Asks again and again, and tells the workers when the answer is another one. Without an answer the last one stays:
 /// a lost packet must not cut anybody off.
-pub(crate) async fn run(server: String, every: Duration, controller: Controller) {
+pub(crate) async fn run(server: String, every: Duration, addresses: AddressBook) {
     let mut known = Vec::new();
     let mut has_warned = false;
     loop {
@@ -23,7 +23,7 @@ pub(crate) async fn run(server: String, every: Duration, controller: Controller)
         if !found.is_empty() && found != known {
             info!("others see this host at another address than before");
             debug!(addresses = ?found, "external addresses");
-            if controller.set_external(&found).await.is_err() {
+            if addresses.set_external(found.clone()).await.is_err() {
                 return;
             }
             known = found;

@@ -1,20 +1,73 @@
 //! The addresses of this host: where relay sockets can be, and what is never a peer.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
 
 use lanyard_turn_core::RelayAddress;
 #[cfg(unix)]
 use nix::ifaddrs::getifaddrs;
-use tracing::warn;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use super::control::{Controller, Unavailable};
+
+/// How often the addresses of this host are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The addresses of this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Addresses {
+    /// Where relay sockets can be.
+    pub(super) relay: Vec<RelayAddress>,
+    /// All, as others see them.
+    pub(super) own: Vec<IpAddr>,
+}
+
+/// Keeps the workers informed of the addresses of this host: all at once, so that none refuses what another relays at.
+#[derive(Debug, Clone)]
+pub(crate) struct AddressBook {
+    host: Arc<Mutex<HostAddresses>>,
+    controller: Controller,
+}
+
+impl AddressBook {
+    pub(super) fn new(host: HostAddresses, controller: Controller) -> Self {
+        Self { host: Arc::new(Mutex::new(host)), controller }
+    }
+
+    /// Others see this host at other addresses now: at most one of a family.
+    pub(super) async fn set_external(&self, external: Vec<IpAddr>) -> Result<(), Unavailable> {
+        let mut host = self.host.lock().await;
+        host.external = external;
+        self.look(&mut host).await
+    }
+
+    /// Looks for changes until there is nobody left to tell.
+    pub(crate) async fn watch(self) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if self.look(&mut *self.host.lock().await).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, host: &mut HostAddresses) -> Result<(), Unavailable> {
+        let Some(addresses) = host.changed() else { return Ok(()) };
+        info!("the addresses of this host changed");
+        self.controller.set_addresses(&addresses).await
+    }
+}
 
 /// Relay addresses and all own ones, for as long as they stay the same.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct HostAddresses {
     listen: IpAddr,
     /// Bound where given, whatever interfaces there are.
     configured: Vec<IpAddr>,
     external: Vec<IpAddr>,
-    last: Option<(Vec<RelayAddress>, Vec<IpAddr>)>,
+    last: Option<Addresses>,
 }
 
 impl HostAddresses {
@@ -24,18 +77,13 @@ impl HostAddresses {
         Self { listen, configured: configured.to_vec(), external: external.to_vec(), last: None }
     }
 
-    /// Others see this host at other addresses now.
-    pub(super) fn set_external(&mut self, external: Vec<IpAddr>) {
-        self.external = external;
-    }
-
     /// The addresses, if they are others than the last time.
-    pub(super) fn changed(&mut self) -> Option<(Vec<RelayAddress>, Vec<IpAddr>)> {
+    pub(super) fn changed(&mut self) -> Option<Addresses> {
         let interfaces = interface_addresses();
         let default = [outgoing_ip("0.0.0.0:0", "192.0.2.1:9"), outgoing_ip("[::]:0", "[2001:db8::1]:9")];
-        let relay_addresses = self.relay_addresses(&interfaces, &default);
+        let relay = self.relay_addresses(&interfaces, &default);
         let own = interfaces.into_iter().chain(self.external.iter().copied()).collect();
-        let current = Some((relay_addresses, own));
+        let current = Some(Addresses { relay, own });
         if current == self.last {
             return None;
         }

@@ -29,7 +29,7 @@ mod worker;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -42,8 +42,9 @@ use crate::config::StunConfig;
 pub use batch::ManySources;
 use config::TurnConfig;
 pub(crate) use control::Controller;
-use control::{Bell, Line, Rules};
-use host::HostAddresses;
+use control::{Bell, Inlet, Line, Rules};
+pub(crate) use host::AddressBook;
+use host::{Addresses, HostAddresses};
 pub(crate) use ice::{TurnIce, TurnPorts};
 use net::Net;
 use pace::Pace;
@@ -62,6 +63,7 @@ const SECRET_BYTES: usize = 32;
 pub(crate) struct Turn {
     pub(crate) address: SocketAddr,
     pub(crate) controller: Controller,
+    pub(crate) addresses: AddressBook,
     secret: SharedSecret,
     stop_streams: watch::Sender<bool>,
     _crew: Crew,
@@ -90,7 +92,7 @@ impl Turn {
         let secret = SharedSecret::new(rand::random::<[u8; SECRET_BYTES]>());
         let relays = turn.enabled;
         let mut host = HostAddresses::new(stun.listen.ip(), &turn.relay_addresses, &turn.external_addresses);
-        let (relay_addresses, own_addresses) = host.changed().unwrap_or_default();
+        let Addresses { relay: relay_addresses, own: own_addresses } = host.changed().unwrap_or_default();
         let config = lanyard_turn_core::Config {
             realm: turn.realm.clone(),
             secrets: if relays { turn.shared_secrets(&secret) } else { Vec::new() },
@@ -108,14 +110,19 @@ impl Turn {
         }
         let ledger = (steering.workers() > 1).then(|| Ledger::new(rand::random(), Instant::now()));
         let mut crew = Crew::default();
-        for (number, listeners) in by_worker(doors).into_iter().enumerate() {
-            let plan = Plan { config: config.clone(), ledger: ledger.clone(), host: host.clone(), listeners };
-            let (line, thread) = plan.start(number, turn)?;
+        let mut plans = Vec::new();
+        for listeners in by_worker(doors) {
+            let (poller, waker) = Poller::new(turn.data_plane)?;
+            let (line, inlet) = control::channel(Arc::new(Bell::new(waker)));
             crew.lines.push(line);
-            crew.threads.push(thread);
+            plans.push(Plan { config: config.clone(), ledger: ledger.clone(), listeners, poller, inlet });
+        }
+        for (number, plan) in plans.into_iter().enumerate() {
+            crew.threads.push(plan.start(number, turn, Together(crew.lines.clone()))?);
         }
         let controller = Controller::new(crew.lines.clone(), steering);
-        Ok(Self { address, controller, secret, stop_streams: watch::Sender::new(false), _crew: crew })
+        let addresses = AddressBook::new(host, controller.clone());
+        Ok(Self { address, controller, addresses, secret, stop_streams: watch::Sender::new(false), _crew: crew })
     }
 
     /// What mints credentials for members of mailboxes.
@@ -152,33 +159,52 @@ struct Plan {
     config: lanyard_turn_core::Config,
     /// With the other workers, where there are any.
     ledger: Option<Ledger>,
-    host: HostAddresses,
     listeners: Vec<Listener>,
+    poller: Poller,
+    inlet: Inlet,
 }
 
 impl Plan {
-    /// Starts its thread.
-    fn start(self, number: usize, turn: &TurnConfig) -> io::Result<(Line, JoinHandle<()>)> {
-        let Self { config, ledger, host, listeners } = self;
-        let data_plane = turn.data_plane;
-        let (poller, waker) = Poller::new(data_plane)?;
-        let (line, inlet) = control::channel(Arc::new(Bell::new(waker)));
-        let (ports, pause, alternate) = (turn.ports(), turn.pause(), turn.alternate());
+    /// Starts its thread, and waits until it works.
+    fn start(self, number: usize, turn: &TurnConfig, together: Together) -> io::Result<JoinHandle<()>> {
+        let Self { config, ledger, listeners, poller, inlet } = self;
+        let (data_plane, ports) = (turn.data_plane, turn.ports());
+        let (pause, alternate) = (turn.pause(), turn.alternate());
         // All threads share one table.
         let most_files = if number == 0 { turn.allocations } else { 0 };
+        let (started, starting) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("turn-{number}")).spawn(move || {
+            let _together = together;
             widen_file_table(most_files);
             let (seed, now) = (rand::random(), Instant::now());
             let server = match ledger {
                 Some(ledger) => Server::with_ledger(config, seed, now, ledger),
                 None => Server::new(config, seed, now),
             };
-            match Net::new(data_plane, poller, listeners, ports) {
-                Ok(net) => Worker::new(server, net, data_plane, inlet, host, Pace::new(pause), alternate).run(),
-                Err(error) => error!(%error, "STUN and TURN do not work"),
+            let (net, outcome) = match Net::new(data_plane, poller, listeners, ports) {
+                Ok(net) => (Some(net), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Who waits for it is there.
+            let _ = started.send(outcome);
+            if let Some(net) = net {
+                Worker::new(server, net, data_plane, inlet, Pace::new(pause), alternate).run();
             }
         })?;
-        Ok((line, thread))
+        starting.recv().map_err(io::Error::other)??;
+        Ok(thread)
+    }
+}
+
+/// Ends all workers when one ends: the system would hand its clients to others that know nothing of them.
+struct Together(Vec<Line>);
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!("STUN and TURN do not work any more; restart to have them back");
+        }
+        self.0.iter().for_each(Line::stop);
     }
 }
 

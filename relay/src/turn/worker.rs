@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
 use lanyard_turn_core::{Admission, AlternateServer, FiveTuple, RelayId, Server, Transport, first_frame};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::config::DataPlane;
 use super::control::{Control, Ended, Inlet};
 use super::datagrams::{Inbox, SLOTS};
-use super::host::HostAddresses;
+use super::host::Addresses;
 use super::net::{FIRST_RELAY, Net, Stream, carry_out};
 use super::outgoing::SocketNumber;
 use super::pace::Pace;
@@ -24,7 +24,7 @@ const PER_RELAY_SOCKET: usize = 32;
 const LISTENER_ROUNDS: usize = 4;
 /// Controls handled before packets get their turn again.
 const CONTROLS_AT_ONCE: usize = 256;
-/// How often the wall clock and the addresses of this host are looked at.
+/// How often the wall clock is looked at, and memory given back.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// ICMP errors passed on before packets get their turn again.
@@ -40,7 +40,6 @@ pub(super) struct Worker {
     /// Which slots of the inbox came by which relay socket.
     owners: Vec<(Range<usize>, RelayId, SocketNumber)>,
     inlet: Inlet,
-    host: HostAddresses,
     pace: Pace,
     alternate: Option<AlternateServer>,
     received: u64,
@@ -58,7 +57,6 @@ impl Worker {
         net: Net,
         data_plane: DataPlane,
         inlet: Inlet,
-        host: HostAddresses,
         pace: Pace,
         alternate: Option<AlternateServer>,
     ) -> Self {
@@ -69,7 +67,6 @@ impl Worker {
             inbox: Inbox::new(data_plane),
             owners: Vec::new(),
             inlet,
-            host,
             pace,
             alternate,
             received: 0,
@@ -282,10 +279,7 @@ impl Worker {
                 self.server.set_peer_policy(rules.peer_policy);
                 self.alternate = rules.alternate;
             }
-            Control::External(addresses) => {
-                self.host.set_external(addresses);
-                self.look_at_addresses(now);
-            }
+            Control::Addresses(Addresses { relay, own }) => self.server.set_addresses(relay, own),
             Control::Drain => {
                 self.server.set_admission(Admission::Draining { alternate: self.alternate.clone() });
             }
@@ -320,15 +314,6 @@ impl Worker {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since_1970) => self.server.set_wall_clock(now, since_1970),
             Err(_) => warn!("the clock says it is before 1970: no credential can be checked"),
-        }
-        self.look_at_addresses(now);
-    }
-
-    fn look_at_addresses(&mut self, now: Instant) {
-        if let Some((relay_addresses, own_addresses)) = self.host.changed() {
-            info!("the addresses of this host changed");
-            self.server.set_addresses(relay_addresses, own_addresses);
-            self.carry_out(now);
         }
     }
 
