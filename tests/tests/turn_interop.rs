@@ -192,7 +192,7 @@ fn forbidden_addresses() -> Vec<IpAddr> {
 
 #[test]
 fn no_probe_reaches_the_relays_own_network() {
-    ["workers = 1", "workers = 3"].into_iter().for_each(probe_the_relays_own_network);
+    ["workers = 1", "workers = 8"].into_iter().for_each(probe_the_relays_own_network);
 }
 
 fn probe_the_relays_own_network(workers: &str) {
@@ -204,11 +204,12 @@ fn probe_the_relays_own_network(workers: &str) {
     let trap_port = trap.local_addr().unwrap().port();
     let addresses = forbidden_addresses();
     assert!(addresses.len() >= 120, "{}", addresses.len());
-    let over_tcp = TurnClient::tcp(Ipv4Addr::LOCALHOST.into(), relay.udp, USER, PASSWORD).unwrap();
-    let over_tls =
-        TurnClient::tls(Ipv4Addr::LOCALHOST.into(), relay.https, &relay.certificate().unwrap(), USER, PASSWORD)
-            .unwrap();
-    for mut client in [relay.client().unwrap(), over_tcp, over_tls] {
+    // Each from an address of its own, and so at one worker or another.
+    let [udp, tcp, tls] = [1, 2, 3].map(|number| Ipv4Addr::new(127, 0, 6, number).into());
+    let over_udp = TurnClient::udp(udp, relay.udp, USER, PASSWORD).unwrap();
+    let over_tcp = TurnClient::tcp(tcp, relay.udp, USER, PASSWORD).unwrap();
+    let over_tls = TurnClient::tls(tls, relay.https, &relay.certificate().unwrap(), USER, PASSWORD).unwrap();
+    for mut client in [over_udp, over_tcp, over_tls] {
         let relayed = client.allocate().unwrap();
         let mut reached = Vec::new();
         for ip in &addresses {
