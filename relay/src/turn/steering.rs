@@ -17,7 +17,7 @@ use socket2::Socket;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Steering {
     workers: u32,
-    /// Odd, and secret: nobody can choose addresses that all meet at one worker.
+    /// Odd, and secret: which addresses meet at one worker is another question at each start.
     multiplier: u32,
 }
 
@@ -73,11 +73,7 @@ impl Steering {
         let mix = step(libc::BPF_ALU | libc::BPF_XOR | libc::BPF_X, 0);
         let halve = step(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16);
         // RFC 791 §3.1, RFC 8200 §3: where the source address is.
-        let sum = if is_ipv4 {
-            vec![load(12)]
-        } else {
-            vec![load(8), multiply, keep, load(12), step(libc::BPF_ALU | libc::BPF_XOR | libc::BPF_X, 0)]
-        };
+        let sum = if is_ipv4 { vec![load(12)] } else { vec![load(8), multiply, keep, load(12), mix] };
         let choose = step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, self.workers);
         let fold = [multiply, keep, halve, mix, multiply, halve, choose, step(libc::BPF_RET | libc::BPF_A, 0)];
         sum.into_iter().chain(fold).collect()
